@@ -1,0 +1,28 @@
+"""What every source yields and every later step reads: one picture-and-text example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question about one or more pictures, with its reference answers.
+
+    ``id`` is unique within its source and split and names the row for people.
+    ``images`` are file paths (opened late, in the collator's worker) or pictures that a source draws or holds in memory.
+    ``answer`` is what training teaches; ``references`` are all answers that evaluation accepts (``answer`` among them).
+    ``category`` is the group that scores are reported for, such as ``yes/no`` or ``open``.
+    """
+
+    id: str
+    images: tuple[Path | Image, ...]
+    question: str
+    answer: str
+    references: tuple[str, ...]
+    category: str

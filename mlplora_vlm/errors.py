@@ -1,0 +1,39 @@
+"""The one exception a user sees: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MendableError(Exception):
+    """A mistake the user can mend; the command line prints it without a traceback and exits with 2.
+
+    ``what`` is one sentence, ``where`` a ``file:line key``, a path or a key, ``fix`` what to do about it.
+    """
+
+    def __init__(self, what: str, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  at:  {self.where}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class MendableErrors(MendableError):
+    """Several mistakes, found together and shown together."""
+
+    def __init__(self, errors: Iterable[MendableError]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the nearest known name, or an empty string where none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
