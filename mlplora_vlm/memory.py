@@ -1,9 +1,43 @@
-"""What a run holds on each GPU and on the host, by kind, from the architecture alone."""
+"""What a run holds on each GPU and on the host, by kind, from the architecture alone.
+
+An estimate, made to be an upper bound for the longest rows that a recipe lets in.  Parameters, states and shards are counted exactly;
+activations follow the formulas below; four figures are assumptions and stand here in the open.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlplora_vlm.attach import AdapterSection, GeneratorSection, targets
+from mlplora_vlm.families.card import FamilyCard, card_for
+from mlplora_vlm.load import ModelSection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from mlplora_vlm.training import TrainSection
+
+GIB = 2**30
+
+CUDA_CONTEXT = 1 * GIB
+"""Assumption: CUDA's context and the loaded kernels of torch, NCCL and bitsandbytes, a process."""
+HOST_PROCESS = 1 * GIB
+"""Assumption: Python with torch, transformers and DeepSpeed imported, a process."""
+HOST_WORKER = GIB // 2
+"""Assumption: one process that loads and prepares batches."""
+ALLOCATOR_SLACK = 0.05
+"""Assumption: share of everything else that the caching allocator loses to fragments."""
+
+BUCKET = int(5e8)
+"""DeepSpeed's default `reduce_bucket_size`, in elements; its buffer is allocated in full on a GPU (zero/stage_1_and_2.py)."""
+MAX_LIVE = int(1e9)
+"""DeepSpeed's default `stage3_max_live_parameters`: weights that ZeRO-3 may hold gathered at once."""
+
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes a 4-bit weight: half a byte, one 8-bit constant a block of 64, one fp32 constant a block of 256 of those."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +55,233 @@ class HardwareSection:
             yield "gpus", "gpus must not be negative", "0 means the CPU"
         if self.memory_gib < 0:
             yield "memory_gib", "memory_gib must not be negative", "0 means not stated"
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes by kind."""
+
+    gpu: dict[str, int]
+    """On each GPU while training; empty where there is none."""
+    host: dict[str, int]
+    """On each node's host while training, all its processes together."""
+    evaluation: dict[str, int]
+    """On the device that answers questions before and after training: one process, without optimizer."""
+
+    def needed(self, hardware: HardwareSection) -> int:
+        """The larger need of training and evaluation on the memory that ``hardware`` states, in bytes."""
+        return max(sum((self.gpu if hardware.gpus else self.host).values()), sum(self.evaluation.values()))
+
+    def fits(self, hardware: HardwareSection) -> bool:
+        """Whether the stated memory suffices; True where none is stated."""
+        return hardware.memory_gib == 0 or self.needed(hardware) <= hardware.memory_gib * GIB
+
+
+def estimate(
+    model: PreTrainedModel,
+    base: ModelSection,
+    adapter: AdapterSection,
+    train: TrainSection,
+    hardware: HardwareSection,
+    *,
+    tokens: int,
+    eval_batch: int = 1,
+    new_tokens: int = 16,
+    zero: Mapping[str, Any] | None = None,
+) -> MemoryEstimate:
+    """The memory of a run of ``model`` (without adapter; the meta device will do).
+
+    ``tokens`` is the longest row, picture tokens included, and every row of a batch is taken to be that long with one picture.
+    ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes.
+    """
+    card = card_for(model.config.model_type)
+    found = targets(model, adapter, card)
+    layers = [_sides(model, name, adapter.rank) for names in found.values() for name in names]
+    gpus, processes = hardware.gpus, train.processes
+    world, size = gpus or processes, _bytes_per_number(base, hardware)
+    n, stage = sum(a + b for a, b in layers), train.zero_stage
+    whole_weights = weight_bytes(model, card, base, size)
+    shard = 1 if stage == 0 else world  # what every process holds of the optimizer's states
+
+    weights = whole_weights // world if stage == 3 else whole_weights
+    optimizer = {"fp32 masters of the adapter": 4 * n // shard if stage else 0}
+    if not adapter.generated:
+        optimizer["adapter moments"] = 8 * n // shard
+    per_adapter = 4 if stage == 0 else size  # stage 0 has no masters: the adapter itself is kept in fp32
+    device = {
+        "base weights": weights,
+        "adapter": n * per_adapter // (world if stage == 3 else 1),
+        "adapter gradients": _gradient_bytes(n, stage, size, world),
+        "activations": activation_bytes(model, found, base, adapter, train, tokens, size),
+        "logits": 0 if train.liger_kernel else logit_bytes(model, train.batch_size * tokens, size),
+        "engine buffers": _engine_bytes(model, n, stage, size, zero or {}, on_gpu=gpus > 0),
+    }
+    host: dict[str, int] = {}
+    if train.offload and stage == 3:
+        host["base weights"] = device.pop("base weights")
+    (host if train.offload else device).update(optimizer)
+    if adapter.generated:
+        generator = generator_bytes(layers, adapter.generator, stage, world)
+        (host if train.offload or adapter.generator.device == "cpu" else device).update(generator)
+    host["processes"] = HOST_PROCESS + train.workers * HOST_WORKER
+
+    evaluation = {
+        "base weights": whole_weights,
+        "adapter": n * size,
+        **_answering(model, tokens, new_tokens, eval_batch, size),
+    }
+    if gpus == 0:
+        host = {kind: processes * number for kind, number in {**device, **host}.items()}
+        evaluation["processes"] = HOST_PROCESS
+        return MemoryEstimate({}, _present(host), _present(evaluation))
+    host = {kind: processes * number for kind, number in host.items()}
+    return MemoryEstimate(_present(_on_gpu(device)), _present(host), _present(_on_gpu(evaluation)))
+
+
+def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, size: int) -> int:
+    """The base's weights on one device, tied ones once: NF4 for Linear weights that the card does not keep, the rest ``size`` a number."""
+    import torch
+
+    four_bit = set()
+    if base.quantization == "nf4":
+        for name, module in model.named_modules():
+            kept = any(name == path or name.startswith(f"{path}.") for path in card.unquantized)
+            if isinstance(module, torch.nn.Linear) and not kept:
+                four_bit.add(f"{name}.weight")
+    parameters = sum(
+        math.ceil(p.numel() * (NF4_BYTES if name in four_bit else size)) for name, p in model.named_parameters()
+    )
+    return parameters + sum(4 * buffer.numel() for buffer in model.buffers())
+
+
+def generator_bytes(
+    layers: list[tuple[int, int]], generator: GeneratorSection, stage: int, world: int
+) -> dict[str, int]:
+    """The generators on one process.  ``layers``: (numbers of A, numbers of B) of each adapted layer.
+
+    W2 (k, hidden) and b2 (k,) are cut over ``world`` processes by ZeRO 1-3; W1, c1 and z are whole on each.  All fp32.
+    """
+    weights = moments = step = 0
+    for a, b in layers:
+        rows = {0: a + b, 3: math.ceil(a / world) + math.ceil(b / world)}.get(stage, math.ceil((a + b) / world))
+        tensors = (rows * generator.hidden, rows, generator.hidden * generator.z_dim, generator.hidden, generator.z_dim)
+        weights += 4 * sum(tensors) + rows  # and the padding mask, a byte a row
+        moments += sum(_moment_bytes(n, generator.states) for n in tensors)
+        # the gradient of W2 exists for one layer at a time, beside that of P and the new P
+        step = max(step, 4 * (rows * generator.hidden + 3 * rows))
+    return {"generator weights": weights, "generator moments": moments, "generator step": step}
+
+
+def activation_bytes(
+    model: PreTrainedModel,
+    found: Mapping[str, list[str]],
+    base: ModelSection,
+    adapter: AdapterSection,
+    train: TrainSection,
+    tokens: int,
+    size: int,
+) -> int:
+    """What the forward pass leaves for the backward pass, and the passing need of one layer; logits apart.
+
+    A Llama-like layer leaves, for each token, at ``size`` bytes a number: two norms with their fp32 input, q, k, v, the attention's
+    output twice (as it comes, and as o_proj's input), gate, its activation, up and their product, and each adapter's rank-sized middle.
+    Frozen weights need no gradient, but the adapters need every layer's input.  The kernels of sdpa and flash attention keep no
+    (tokens x tokens) matrix for the backward pass; eager attention does.  With checkpointing only each layer's input stays, and one layer
+    at a time is whole.  A vision tower without adapters leaves only its layers' outputs, until the features are picked; with adapters
+    17 numbers a token and unit of width a layer (34 bytes in half precision: Korthikanti et al., arXiv 2205.05198, without the matrix).
+    """
+    text, vision = model.config.get_text_config(), model.config.vision_config
+    h, f, depth = text.hidden_size, text.intermediate_size, text.num_hidden_layers
+    q, kv = _attention_widths(text)
+    adapters = len(found.get("language", ())) / depth
+    layer = 2 * (4 * h + size * h) + size * (3 * q + 2 * kv + 4 * f) + size * adapter.rank * adapters
+    if adapter.dropout and adapters:
+        layer += (
+            adapters * (size + 1) * (h * 6 + f) / 7
+        )  # each adapter drops its own copy of its input: the copy and the mask
+    if base.attn_implementation == "eager":
+        layer += text.num_attention_heads * tokens * (4 + 2 * size)
+    rows = train.batch_size * tokens
+    passing = layer + size * 2 * f  # one layer's working set: what it leaves, and the widest gradients
+    language = rows * (depth * h * size + passing if train.gradient_checkpointing else depth * layer + size * 2 * f)
+    mask = 0 if base.attn_implementation == "flash_attention_2" else rows * tokens * size
+
+    hv, depth_v = vision.hidden_size, vision.num_hidden_layers
+    patches = train.batch_size * (getattr(model.config, "image_seq_length", 576) + 1)
+    tower = (depth_v + 1) * hv * size + 17 * size * hv
+    if "vision" in found and not train.gradient_checkpointing:
+        tower = depth_v * 17 * size * hv
+    projector = size * (hv + 3 * h)
+    return round(language + mask + patches * (tower + projector))
+
+
+def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
+    """Logits over the vocabulary for every token, as transformers computes them: the model's own, an fp32 copy where that differs, the
+    log-softmax and its gradient in fp32.  A Liger kernel never holds them."""
+    each = size + (4 if size != 4 else 0) + 4 + 4
+    return int(rows * model.config.get_text_config().vocab_size * each)
+
+
+def _sides(model: PreTrainedModel, name: str, rank: int) -> tuple[int, int]:
+    linear: Any = model.get_submodule(name)
+    return rank * linear.in_features, rank * linear.out_features
+
+
+def _attention_widths(text: Any) -> tuple[int, int]:
+    """(width of all query heads, width of all key heads)."""
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return head * text.num_attention_heads, head * (
+        getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    )
+
+
+def _bytes_per_number(base: ModelSection, hardware: HardwareSection) -> int:
+    """2 or 4; `auto` is bfloat16 on CUDA, and counts as float32 on the CPU, whose model is not known here."""
+    if base.dtype == "auto":
+        return 2 if hardware.gpus else 4
+    return 2 if base.dtype == "bfloat16" else 4
+
+
+def _gradient_bytes(n: int, stage: int, size: int, world: int) -> int:
+    """The adapter's gradients as DeepSpeed holds them: stage 0 fp32 like the adapter; else this process's fp32 slice, beside all of them
+    in the model's precision (stage 1) or a slice of them (stage 3); stage 2 keeps those in its buffer."""
+    return {0: 4 * n, 1: size * n + 4 * n // world, 2: 4 * n // world, 3: (size + 4) * n // world}[stage]
+
+
+def _engine_bytes(model: PreTrainedModel, n: int, stage: int, size: int, zero: Mapping[str, Any], on_gpu: bool) -> int:
+    if stage == 0:
+        return 0
+    bucket = zero.get("reduce_bucket_size", BUCKET)
+    bucket = BUCKET if bucket == "auto" else int(bucket)
+    if not on_gpu:  # untouched pages of host memory cost nothing
+        bucket = min(bucket, n)
+    buffers = bucket * (4 if stage == 1 else size) * (2 if zero.get("overlap_comm") and stage < 3 else 1)
+    if stage == 3:
+        live = zero.get("stage3_max_live_parameters", MAX_LIVE)
+        live = MAX_LIVE if live == "auto" else int(live)
+        buffers += min(live, sum(p.numel() for p in model.parameters())) * size
+    return buffers
+
+
+def _moment_bytes(n: int, states: str) -> int:
+    """Two AdamW moments of a tensor with ``n`` numbers; bitsandbytes keeps fewer than 4096 in fp32, else blocks of 256 with a scale."""
+    if states == "float32" or n < 4096:
+        return 8 * n
+    return 2 * (n + 4 * math.ceil(n / 256))
+
+
+def _answering(model: PreTrainedModel, tokens: int, new_tokens: int, batch: int, size: int) -> dict[str, int]:
+    text = model.config.get_text_config()
+    q, kv = _attention_widths(text)
+    cache = batch * (tokens + new_tokens) * text.num_hidden_layers * 2 * kv * size
+    layer = batch * tokens * size * (4 * text.hidden_size + 3 * q + 3 * text.intermediate_size)
+    return {"key-value cache": cache, "activations": layer, "logits": batch * text.vocab_size * (size + 4)}
+
+
+def _on_gpu(kinds: dict[str, int]) -> dict[str, int]:
+    """With CUDA's own need and the allocator's loss."""
+    return kinds | {"CUDA context": CUDA_CONTEXT, "allocator slack": round(ALLOCATOR_SLACK * sum(kinds.values()))}
+
+
+def _present(kinds: dict[str, int]) -> dict[str, int]:
+    return {kind: number for kind, number in kinds.items() if number}

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlplora_vlm.attach import AdapterSection
+from mlplora_vlm.files import write_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from torch.utils.data import Dataset
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -80,3 +93,185 @@ class TrainSection:
             yield "save_steps", "with keep_best, checkpoints must fall on evaluations", "make save_steps a multiple of eval_steps"
         if self.offload and self.zero_stage in (0, 1):
             yield "offload", f"ZeRO stage {self.zero_stage} offloads nothing", "use zero_stage 2 or 3"
+
+
+def deepspeed_config(settings: TrainSection) -> dict[str, Any]:
+    """The DeepSpeed configuration of a run; "auto" is what the Trainer fills in from its own arguments.
+
+    ``zero_allow_untested_optimizer`` lets ZeRO shard our optimizer; without the clipping line DeepSpeed would clip at
+    1.0 in silence.
+    """
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    if settings.offload:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        if settings.zero_stage == 3:
+            zero["offload_param"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "zero_optimization": zero,
+        "bf16": {"enabled": "auto"},
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+
+
+def training_arguments(settings: TrainSection, bf16: bool, out: Path) -> TrainingArguments:
+    """The Trainer's arguments.  Build them before the model: from here on ZeRO-3 partitions weights as they load."""
+    import torch
+    from transformers import TrainingArguments
+
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        _tell_accelerate_of_cpu_processes()
+    evaluates = settings.eval_steps > 0
+    return TrainingArguments(
+        output_dir=str(out),
+        deepspeed=deepspeed_config(settings),
+        bf16=bf16,
+        use_cpu=on_cpu,
+        accelerator_config={"use_configured_state": on_cpu},
+        learning_rate=settings.learning_rate,
+        max_steps=settings.max_steps or -1,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.weight_decay,
+        adam_epsilon=settings.adam_eps,
+        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        use_liger_kernel=settings.liger_kernel,
+        dataloader_num_workers=settings.workers,
+        dataloader_persistent_workers=settings.workers > 0,
+        remove_unused_columns=False,
+        logging_steps=settings.logging_steps,
+        logging_nan_inf_filter=False,
+        save_steps=settings.save_steps,
+        save_total_limit=settings.keep_checkpoints,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=settings.eval_steps if evaluates else None,
+        load_best_model_at_end=settings.keep_best,
+        metric_for_best_model="eval_loss" if evaluates else None,
+        greater_is_better=False if evaluates else None,
+        report_to=list(settings.report_to) or "none",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        ddp_timeout=7200,
+    )
+
+
+def _tell_accelerate_of_cpu_processes() -> None:
+    """On a CPU, accelerate 1.15 takes DeepSpeed's processes for single ones: each would train on all of the data."""
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+    from deepspeed import init_distributed
+
+    init_distributed("gloo", auto_mpi_discovery=False)
+    PartialState(cpu=True).distributed_type = DistributedType.DEEPSPEED
+
+
+def adapter_optimizer(model: PeftModel, settings: TrainSection, adapter: AdapterSection) -> tuple[type, dict[str, Any]]:
+    """The Trainer's ``optimizer_cls_and_kwargs``: the generator's optimizer, or AdamW for a plain adapter."""
+    common: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "eps": settings.adam_eps,
+        "weight_decay": settings.weight_decay,
+    }
+    if not adapter.generated:
+        import torch
+
+        return torch.optim.AdamW, common | {"params": [p for p in model.parameters() if p.requires_grad]}
+    from mlplora_vlm.optimizer import GeneratedAdapterOptimizer, adapter_groups
+
+    generator = adapter.generator
+    return GeneratedAdapterOptimizer, common | {
+        "params": adapter_groups(model),
+        "hidden": generator.hidden,
+        "z_dim": generator.z_dim,
+        "z_std": generator.z_std,
+        "seed": settings.seed,
+        "states": generator.states,
+        "device": generator.device,
+        "zero_stage": settings.zero_stage,
+    }
+
+
+def train(
+    model: PeftModel,
+    data: Dataset,
+    collator: Callable[..., dict[str, Tensor]],
+    settings: TrainSection,
+    adapter: AdapterSection,
+    arguments: TrainingArguments,
+    held_back: Dataset | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Trainer:
+    """Trains, resuming from the last whole checkpoint in ``arguments.output_dir`` where there is one.
+
+    Afterwards ``output_dir/adapter`` holds the adapter, ``training.json`` the loss curve and the times.
+    """
+    from transformers import Trainer
+
+    from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
+
+    out = Path(arguments.output_dir)
+    clock = _step_clock()
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        train_dataset=data,
+        eval_dataset=held_back,
+        optimizer_cls_and_kwargs=adapter_optimizer(model, settings, adapter),
+        callbacks=[clock, *callbacks],
+    )
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"
+    checkpoint = last_checkpoint(out, processes)
+    if checkpoint:
+        print(f"resuming from {checkpoint}", flush=True)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    save_adapter(trainer, out / "adapter")
+    if trainer.is_world_process_zero():
+        write_json(out / "training.json", _summary(trainer, clock.seconds))
+    return trainer
+
+
+def _step_clock() -> Any:
+    """A Trainer callback whose ``seconds`` are the wall-clock times of this process's optimizer steps."""
+    from transformers import TrainerCallback
+
+    class StepClock(TrainerCallback):
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.started = 0.0
+
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.started = time.perf_counter()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            self.seconds.append(time.perf_counter() - self.started)
+
+    return StepClock()
+
+
+def _summary(trainer: Trainer, seconds: list[float]) -> dict[str, Any]:
+    log = [dict(entry) for entry in trainer.state.log_history]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "steps": trainer.state.global_step,
+        "steps_in_this_process": len(seconds),
+        "step_seconds_median": statistics.median(seconds) if seconds else None,
+        "final_loss": statistics.fmean(tail) if tail else None,
+        "best_checkpoint": trainer.state.best_model_checkpoint and Path(trainer.state.best_model_checkpoint).name,
+        "log": log,
+    }

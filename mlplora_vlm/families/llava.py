@@ -4,7 +4,7 @@ from mlplora_vlm.families.card import FamilyCard
 
 CARD = FamilyCard(
     model_type="llava",
-    language=r"model\.language_model\.layers\.\d+\.(self_attn|mlp)\.\w+",
+    language=r"model\.language_model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj",
     projector=r"model\.multi_modal_projector\.linear_[12]",
     vision=r"model\.vision_tower\..*layers?\.\d+\..*",
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),

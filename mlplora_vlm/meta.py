@@ -1,0 +1,31 @@
+"""Builds a model's architecture without its weights: names, shapes and layer types, in a second and no memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlplora_vlm.errors import MendableError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """The image-text-to-text model of ``config`` on PyTorch's meta device.
+
+    Everything that needs only names and shapes works on it, `mlplora_vlm.attach.attach` too.
+    Raises `MendableError` for a configuration that is not of such a model.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
+    except ValueError as error:
+        raise MendableError(
+            f"model_type {config.model_type!r} is no image-text-to-text model of transformers",
+            "model.id",
+            str(error).splitlines()[0],
+        ) from error
+    return model
