@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_prep.example import Example
 
 
 @dataclass(frozen=True)
@@ -27,3 +33,11 @@ TASKS = {
     "shapes_test": Task("shapes", "test", "short_answer", "exact_match", 8, "train", version=1),
     "vqav2_val": Task("vqav2", "val", "short_answer", "vqa_accuracy", 16, "train", version=1),
 }
+
+
+def task_examples(task: Task, folder: str | None, ids: Collection[str]) -> list[Example]:
+    """The task's rows with these ids, in the source's order: result rows join their pictures again."""
+    from data_prep.sources import open_source
+
+    rows = open_source(task.source).rows(task.split, Path(folder) if folder else None)
+    return [row for row in rows if row.id in ids]

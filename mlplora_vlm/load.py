@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.families.card import FamilyCard, card_for
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, ProcessorMixin
 
 
 @dataclass(frozen=True)
@@ -28,3 +38,107 @@ class ModelSection:
         """(key, what is wrong, how to mend) for every value that cannot work."""
         if not self.id.strip():
             yield "id", "no model is named", "give a hub id such as llava-hf/llava-1.5-7b-hf, or a folder"
+
+
+def resolve_dtype(dtype: str) -> torch.dtype:
+    """The precision that "auto" means on this machine: bfloat16 where the hardware multiplies it faster than float32."""
+    import torch
+
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    return torch.bfloat16 if torch.cuda.is_available() or _cpu_multiplies_bf16() else torch.float32
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """AMX is much faster in bfloat16; AVX-512's bfloat16 instructions alone were measured slower than float32."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
+
+
+def load_model(path: str, settings: ModelSection, device: str | None = None) -> PreTrainedModel:
+    """The base model, frozen or not as transformers has it, in the recipe's precision.
+
+    ``path`` is a hub id or a folder; ``device`` places it (None: where transformers leaves it, as DeepSpeed wants).
+    Raises `MendableError` where the model cannot be had, or other modules than the card's are 4-bit.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    dtype = resolve_dtype(settings.dtype)
+    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    try:
+        card = card_for(AutoConfig.from_pretrained(path, **options).model_type)
+        if settings.attn_implementation != "auto":
+            options["attn_implementation"] = settings.attn_implementation
+        if settings.quantization == "nf4":
+            options["quantization_config"] = _nf4(dtype, card)
+            options["device_map"] = {"": device or _local_device()}
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
+    except OSError as error:
+        raise MendableError(
+            f"the model cannot be loaded: {str(error).splitlines()[0]}",
+            f"model.id {path!r}",
+            "check the id, the network and, for a gated model, `hf auth login`",
+        ) from error
+    if settings.quantization == "nf4":
+        check_quantized(model, card)
+    elif device:
+        model.to(device)
+    return model
+
+
+def load_processor(path: str | Path, settings: ModelSection) -> ProcessorMixin:
+    """The model's own processor: tokenizer, pictures and chat template."""
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(
+        str(path), revision=settings.revision, trust_remote_code=settings.trust_remote_code
+    )
+
+
+def load_tuned(path: str, adapter: Path, settings: ModelSection, device: str | None = None) -> PeftModel:
+    """The base model with a PEFT adapter folder on it, ready to answer."""
+    from peft import PeftModel
+
+    model = load_model(path, settings, device)
+    return PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
+
+
+def best_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _local_device() -> str:
+    """This process's own GPU, or the CPU."""
+    import os
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if best_device() == "cuda" else "cpu"
+
+
+def _nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
+    """QLoRA's NF4 with double quantisation (arXiv 2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(card.unquantized),
+    )
+
+
+def check_quantized(model: PreTrainedModel, card: FamilyCard) -> None:
+    """Raises `MendableError` unless exactly the language layers are 4-bit: a skip name that matches nothing is silent."""
+    from bitsandbytes.nn import Linear4bit
+
+    four_bit = {name for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+    odd = sorted(name for name in four_bit if not re.fullmatch(card.language, name))
+    if odd or not four_bit:
+        raise MendableError(
+            f"{len(four_bit)} modules are 4-bit, {len(odd)} of them are not language layers",
+            f"mlplora_vlm/families/ card {card.model_type!r} unquantized",
+            f"name their full paths there: {odd[:4]}",
+        )

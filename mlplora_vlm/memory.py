@@ -1,7 +1,7 @@
 """What a run holds on each GPU and on the host, by kind, from the architecture alone.
 
-An estimate, made to be an upper bound for the longest rows that a recipe lets in.  Parameters, states and shards are counted exactly;
-activations follow the formulas below; four figures are assumptions and stand here in the open.
+An estimate, made to be an upper bound for the longest rows that a recipe lets in.  Parameters, states and shards are
+counted exactly; activations follow the formulas below; four figures are assumptions and stand here in the open.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALLOCATOR_SLACK = 0.05
 """Assumption: share of everything else that the caching allocator loses to fragments."""
 
 BUCKET = int(5e8)
-"""DeepSpeed's default `reduce_bucket_size`, in elements; its buffer is allocated in full on a GPU (zero/stage_1_and_2.py)."""
+"""DeepSpeed's default `reduce_bucket_size`, in elements; on a GPU its buffer is allocated in full."""
 MAX_LIVE = int(1e9)
 """DeepSpeed's default `stage3_max_live_parameters`: weights that ZeRO-3 may hold gathered at once."""
 
@@ -91,7 +91,7 @@ def estimate(
 ) -> MemoryEstimate:
     """The memory of a run of ``model`` (without adapter; the meta device will do).
 
-    ``tokens`` is the longest row, picture tokens included, and every row of a batch is taken to be that long with one picture.
+    ``tokens`` is the longest row, picture tokens included; each row of a batch counts as that long, with one picture.
     ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes.
     """
     card = card_for(model.config.model_type)
@@ -139,7 +139,10 @@ def estimate(
 
 
 def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, size: int) -> int:
-    """The base's weights on one device, tied ones once: NF4 for Linear weights that the card does not keep, the rest ``size`` a number."""
+    """The base's weights on one device, tied ones once.
+
+    Under NF4 the weights of Linear layers that the card does not keep are 4-bit; the rest have ``size`` bytes a number.
+    """
     import torch
 
     four_bit = set()
@@ -183,12 +186,13 @@ def activation_bytes(
 ) -> int:
     """What the forward pass leaves for the backward pass, and the passing need of one layer; logits apart.
 
-    A Llama-like layer leaves, for each token, at ``size`` bytes a number: two norms with their fp32 input, q, k, v, the attention's
-    output twice (as it comes, and as o_proj's input), gate, its activation, up and their product, and each adapter's rank-sized middle.
-    Frozen weights need no gradient, but the adapters need every layer's input.  The kernels of sdpa and flash attention keep no
-    (tokens x tokens) matrix for the backward pass; eager attention does.  With checkpointing only each layer's input stays, and one layer
-    at a time is whole.  A vision tower without adapters leaves only its layers' outputs, until the features are picked; with adapters
-    17 numbers a token and unit of width a layer (34 bytes in half precision: Korthikanti et al., arXiv 2205.05198, without the matrix).
+    A Llama-like layer leaves, for each token, at ``size`` bytes a number: two norms with their fp32 input, q, k, v, the
+    attention's output twice (as it comes, and as o_proj's input), gate, its activation, up and their product, and each
+    adapter's rank-sized middle.  Frozen weights need no gradient, but the adapters need every layer's input.  The
+    kernels of sdpa and flash attention keep no (tokens x tokens) matrix for the backward pass; eager attention does.
+    With checkpointing only each layer's input stays, and one layer at a time is whole.  A vision tower without adapters
+    leaves only its layers' outputs, until the features are picked; with adapters 17 numbers a token and unit of width
+    a layer (34 bytes in half precision: Korthikanti et al., arXiv 2205.05198, without the matrix).
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
     h, f, depth = text.hidden_size, text.intermediate_size, text.num_hidden_layers
@@ -216,8 +220,10 @@ def activation_bytes(
 
 
 def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
-    """Logits over the vocabulary for every token, as transformers computes them: the model's own, an fp32 copy where that differs, the
-    log-softmax and its gradient in fp32.  A Liger kernel never holds them."""
+    """Logits over the vocabulary for every token, as transformers computes them; ``rows`` is batch x tokens.
+
+    They exist as the model's own, an fp32 copy where that differs, the log-softmax, and its gradient in fp32.
+    """
     each = size + (4 if size != 4 else 0) + 4 + 4
     return int(rows * model.config.get_text_config().vocab_size * each)
 
@@ -243,8 +249,11 @@ def _bytes_per_number(base: ModelSection, hardware: HardwareSection) -> int:
 
 
 def _gradient_bytes(n: int, stage: int, size: int, world: int) -> int:
-    """The adapter's gradients as DeepSpeed holds them: stage 0 fp32 like the adapter; else this process's fp32 slice, beside all of them
-    in the model's precision (stage 1) or a slice of them (stage 3); stage 2 keeps those in its buffer."""
+    """The adapter's gradients as DeepSpeed holds them.
+
+    Stage 0: fp32, like the adapter.  Else this process's fp32 slice, and in the model's precision all of them
+    (stage 1), none beside the engine's buffer (stage 2), or a slice (stage 3).
+    """
     return {0: 4 * n, 1: size * n + 4 * n // world, 2: 4 * n // world, 3: (size + 4) * n // world}[stage]
 
 
@@ -264,7 +273,7 @@ def _engine_bytes(model: PreTrainedModel, n: int, stage: int, size: int, zero: M
 
 
 def _moment_bytes(n: int, states: str) -> int:
-    """Two AdamW moments of a tensor with ``n`` numbers; bitsandbytes keeps fewer than 4096 in fp32, else blocks of 256 with a scale."""
+    """Two AdamW moments of ``n`` numbers; in 8 bits there is a scale every 256, and tensors below 4096 stay fp32."""
     if states == "float32" or n < 4096:
         return 8 * n
     return 2 * (n + 4 * math.ceil(n / 256))

@@ -1,0 +1,116 @@
+"""Examples → batches: padded on the right with labels for training, on the left without answers for generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from data_prep.chat import check_text, image_token, messages, prompt_text, render, special_tokens
+from data_prep.example import Example
+from data_prep.images import open_image
+from data_prep.labels import Spans, adds_special_tokens, answer_masks, widen
+from mlplora_vlm.errors import MendableError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+IGNORED = -100
+"""The label that the loss leaves out."""
+
+
+class TrainCollator:
+    """Examples → what the model's forward takes, with labels on the answers and their end-of-sequence tokens alone.
+
+    ``input_ids``, ``attention_mask``, ``labels`` (rows, tokens) int64, padded on the right; ``pixel_values`` and
+    whatever else the processor makes.  Every batch holds a picture: to one of text rows alone a further row is added,
+    a grey picture without any label.  It cannot change the loss, and under ZeRO-3 each process then runs the same
+    modules. Rows may hold different numbers of pictures.  Raises MendableError, naming the row, for text or pictures
+    that cannot be used.
+    """
+
+    def __init__(self, processor: Any, prompt: str = "short_answer") -> None:
+        self.processor, self.prompt = processor, prompt
+        self._specials = special_tokens(processor)
+        self._image_token = image_token(processor)
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        rows = []
+        for example in examples:
+            check_text(example, self._specials)
+            rows.append(render(self.processor, messages(example, self.prompt)))
+        texts, spans = [text for text, _ in rows], [list(parts) for _, parts in rows]
+        names, pictures = [f"row {example.id}" for example in examples], _pictures(examples)
+        if not pictures:
+            texts, spans = [*texts, self._image_token], [*spans, []]
+            names, pictures = [*names, "the row that only holds a picture"], [_grey()]
+        batch = _processed(self.processor, texts, pictures, "right")
+        batch["labels"] = self._labels(batch, texts, spans, names)
+        return batch
+
+    def _labels(self, batch: dict[str, Tensor], texts: list[str], spans: Sequence[Spans], names: list[str]) -> Tensor:
+        """(rows, tokens) int64: the token where it is to be learnt, else `IGNORED`."""
+        import torch
+
+        tokenizer = self.processor.tokenizer
+        image_id = tokenizer.convert_tokens_to_ids(self._image_token)
+        labels = torch.full_like(batch["input_ids"], IGNORED)
+        masks = answer_masks(tokenizer, texts, spans, names)
+        for row, ((ids, mask), name) in enumerate(zip(masks, names, strict=True)):
+            wide_ids = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())]
+            learnt = torch.tensor(widen(ids, mask, wide_ids.tolist(), image_id, name), dtype=torch.bool)
+            labels[row, : len(learnt)][learnt] = wide_ids[learnt]
+        return labels
+
+
+class PromptCollator:
+    """Examples → what ``generate`` takes: the prompts alone, padded on the left, without labels."""
+
+    def __init__(self, processor: Any, prompt: str = "short_answer") -> None:
+        self.processor, self.prompt = processor, prompt
+        self._specials = special_tokens(processor)
+
+    def text(self, example: Example) -> str:
+        """The prompt as it is sent, its picture placeholders not yet widened."""
+        check_text(example, self._specials)
+        return prompt_text(self.processor, messages(example, self.prompt)[:-1])
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        return _processed(self.processor, [self.text(example) for example in examples], _pictures(examples), "left")
+
+
+def _processed(processor: Any, texts: list[str], pictures: list[Image], side: str) -> dict[str, Tensor]:
+    """The processor's output; it must find one placeholder a picture and is never allowed to cut."""
+    tokenizer = processor.tokenizer
+    if tokenizer.pad_token is None:
+        raise MendableError(
+            "the tokenizer has no padding token", "model.id", "set pad_token in its tokenizer_config.json"
+        )
+    placeholders = sum(text.count(image_token(processor)) for text in texts)
+    if placeholders != len(pictures):
+        raise MendableError(
+            f"the chat template wrote {placeholders} picture placeholders for {len(pictures)} pictures",
+            "the processor's chat_template",
+            "use a template that writes one a picture",
+        )
+    return dict(
+        processor(
+            text=texts,
+            images=pictures or None,
+            add_special_tokens=adds_special_tokens(tokenizer, texts[0]),
+            padding=True,
+            padding_side=side,
+            truncation=False,
+            return_tensors="pt",
+        )
+    )
+
+
+def _pictures(examples: Sequence[Example]) -> list[Image]:
+    return [open_image(picture) for example in examples for picture in example.images]
+
+
+def _grey() -> Image:
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64), (128, 128, 128))

@@ -1,0 +1,79 @@
+"""What a model that does not look could score: blank pictures, other rows' pictures, the training answers alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from data_prep.example import Example
+from data_prep.images import picture_size
+from mlplora_vlm.errors import MendableError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def blank(examples: Sequence[Example]) -> list[Example]:
+    """The examples with mid-grey pictures of the same sizes."""
+    from PIL import Image
+
+    grey: dict[tuple[int, int], Image.Image] = {}
+
+    def of(picture: Path | Image.Image) -> Image.Image:
+        size = picture_size(picture)
+        return grey.setdefault(size, Image.new("RGB", size, (128, 128, 128)))
+
+    return [replace(example, images=tuple(map(of, example.images))) for example in examples]
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The examples with every distinct picture exchanged for another one: a seeded derangement, so no picture stays.
+
+    Raises MendableError where the examples share one picture.
+    """
+    pictures = {picture_key(picture): picture for example in examples for picture in example.images}
+    keys = sorted(pictures)
+    Random(f"shuffled {seed}").shuffle(keys)
+    if len(keys) < 2:
+        raise MendableError(
+            "pictures cannot be shuffled: the sample holds fewer than two",
+            "eval.controls",
+            "raise eval.limit",
+        )
+    # One round through all pictures: each gets the next one's place
+    other = {key: pictures[after] for key, after in zip(keys, keys[1:] + keys[:1], strict=True)}
+    return [
+        replace(example, images=tuple(other[picture_key(picture)] for picture in example.images))
+        for example in examples
+    ]
+
+
+def prior(examples: Sequence[Example], training: Iterable[Example]) -> list[str]:
+    """The most frequent training answer of each example's question; of all questions, where training never asks it.
+
+    Of equally frequent answers the one that came first.  Raises MendableError where there are no training rows.
+    """
+    overall: Counter[str] = Counter()
+    by_question: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in training:
+        overall[row.answer.strip()] += 1
+        by_question[row.question.strip()][row.answer.strip()] += 1
+    if not overall:
+        raise MendableError("there are no training answers to count", "the task's prior_split", "check the task's data")
+    usual = overall.most_common(1)[0][0]
+    return [
+        by_question[question].most_common(1)[0][0] if (question := example.question.strip()) in by_question else usual
+        for example in examples
+    ]
+
+
+def picture_key(picture: Path | Image) -> str:
+    """What tells a picture from others: its path, or the hash of its pixels."""
+    if isinstance(picture, Path):
+        return str(picture)
+    return hashlib.sha256(f"{picture.mode} {picture.size} ".encode() + picture.tobytes()).hexdigest()

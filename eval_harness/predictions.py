@@ -1,0 +1,64 @@
+"""The files that an evaluation leaves, written whole or not at all, and the hashes that allow to reuse them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.example import Example
+
+
+def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
+    """One row an example: id, category, question, references, prediction, score."""
+    return [
+        {
+            "id": example.id,
+            "category": example.category,
+            "question": example.question,
+            "references": list(example.references),
+            "prediction": prediction,
+            "score": score,
+        }
+        for example, prediction, score in zip(examples, predictions, scores, strict=True)
+    ]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the file in one step: a broken run leaves the old file or none, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes JSON lines (UTF-8, as they read), in one step."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads what `write_rows` wrote."""
+    # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value that JSON can hold, the same for equal values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def model_digest(model: Any) -> str:
+    """A hash that changes when training changes the model: 64 numbers spread over each tensor, names and shapes."""
+    import torch
+
+    found = hashlib.sha256()
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            flat = tensor.detach().reshape(-1)
+            some = flat[:: max(1, flat.numel() // 64)].to("cpu")
+            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            found.update((some.double() if some.is_floating_point() else some).numpy().tobytes())
+    return found.hexdigest()

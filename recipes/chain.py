@@ -1,0 +1,207 @@
+"""Runs the stages of a recipe in order: each leaves a stamp, and the same command again goes on where it stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlplora_vlm.errors import MendableError, did_you_mean
+from mlplora_vlm.files import read_json, write_json
+from recipes.recipe import Recipe, load_resolved
+
+Work = Callable[[Recipe, Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One link of the chain."""
+
+    name: str
+    work: Work
+    """Does the work in its own process and returns what the result file needs of it."""
+    sections: tuple[str, ...]
+    """Recipe sections that the work depends on."""
+    after: tuple[str, ...]
+    """Stages whose results it uses."""
+    leaves: tuple[str, ...] = ()
+    """What it writes in the output folder, removed before the work is done anew."""
+    resumes: bool = False
+    """Goes on with what an interrupted attempt left, where the recipe is still the same."""
+
+
+class Chain:
+    """The stages of one recipe in one output folder."""
+
+    def __init__(self, stages: Sequence[Stage], recipe: Recipe, out: Path) -> None:
+        self.stages, self.recipe, self.out = {stage.name: stage for stage in stages}, recipe, out
+
+    def run(self, start: str | None = None, only: str | None = None, force: bool = False) -> dict[str, Any]:
+        """Runs what is not done yet and returns every stage's stamp.
+
+        ``start``: from this stage on everything is done anew; ``only``: this stage alone, anew; ``force``: all anew,
+        or leave to throw away a training of another recipe.  Raises `MendableError` where that is refused.
+        """
+        for name in filter(None, (start, only)):
+            self._known(name)
+        names = list(self.stages)
+        anew = set(names[names.index(start) :] if start else [only] if only else names if force else [])
+        with locked(self.out):
+            self._refuse_other_training(force)
+            self.recipe.dump_resolved(self.out / "resolved.yaml")
+            for name in [only] if only else names:
+                self._stage(self.stages[name], name in anew)
+            return {name: self.stamp(name) for name in names}
+
+    def digest(self, name: str) -> str:
+        """What a stage's result hangs on: its recipe sections, and those of the stages before it."""
+        stage, whole = self.stages[name], self.recipe.to_dict()
+        parts = [{section: whole[section] for section in stage.sections}, [self.digest(before) for before in stage.after]]
+        return hashlib.sha256(json.dumps([name, parts], sort_keys=True).encode()).hexdigest()
+
+    def stamp(self, name: str) -> dict[str, Any]:
+        """A finished stage's stamp: digest, seconds, peak_memory_mib, output; empty where it never finished."""
+        path = self._stamp_path(name)
+        return read_json(path) if path.is_file() else {}
+
+    def done(self, name: str) -> bool:
+        """Whether the stage finished with this recipe, and what it wrote is still there."""
+        there = all((self.out / left).exists() for left in self.stages[name].leaves)
+        return there and self.stamp(name).get("digest") == self.digest(name)
+
+    def _stage(self, stage: Stage, anew: bool) -> None:
+        if not anew and self.done(stage.name):
+            print(f"[{stage.name}] done before", flush=True)
+            return
+        for before in stage.after:
+            if not self.done(before):
+                raise MendableError(
+                    f"stage {stage.name} needs stage {before}, which has not finished with this recipe",
+                    str(self.out),
+                    f"run it with --from {before}, or without --only",
+                )
+        started = self._stamp_path(stage.name).with_suffix(".started")
+        goes_on = stage.resumes and not anew and started.is_file() and started.read_text() == self.digest(stage.name)
+        if not goes_on:
+            for left in stage.leaves:
+                _remove(self.out / left)
+        self._stamp_path(stage.name).unlink(missing_ok=True)
+        started.parent.mkdir(parents=True, exist_ok=True)
+        started.write_text(self.digest(stage.name))
+        print(f"[{stage.name}] {'goes on' if goes_on else 'starts'}", flush=True)
+        begun = time.perf_counter()
+        output, memory = _in_own_process(stage.work, self.recipe, self.out)
+        seconds = time.perf_counter() - begun
+        write_json(
+            self._stamp_path(stage.name),
+            {
+                "digest": self.digest(stage.name),
+                "seconds": round(seconds, 1),
+                "peak_memory_mib": round(memory),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "output": output,
+            },
+        )
+        print(f"[{stage.name}] done in {seconds:.0f} s, at most {memory:.0f} MiB a process", flush=True)
+
+    def _refuse_other_training(self, force: bool) -> None:
+        """Hours of training are not thrown away because a value changed: another recipe wants another folder."""
+        path = self.out / "resolved.yaml"
+        if force or not path.is_file() or not any((self.out / "train").glob("*")):
+            return
+        before = Chain(list(self.stages.values()), load_resolved(path), self.out)
+        if before.digest("train") == self.digest("train"):
+            return
+        changed = [
+            f"{key} was {old!r}, is {new!r}"
+            for key, old, new in _differences(before.recipe.to_dict(), self.recipe.to_dict())
+        ]
+        raise MendableError(
+            "the output folder holds a training of another recipe: " + "; ".join(changed),
+            str(self.out),
+            "choose another folder with OUT=…, or --force to train anew in this one",
+        )
+
+    def _known(self, name: str) -> None:
+        if name not in self.stages:
+            raise MendableError(
+                f"there is no stage {name!r}{did_you_mean(name, self.stages)}",
+                "command line",
+                f"stages: {', '.join(self.stages)}",
+            )
+
+    def _stamp_path(self, name: str) -> Path:
+        return self.out / ".stages" / f"{name}.json"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keeps a second process away from the output folder; the lock goes with its holder, also with a killed one."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise MendableError(
+                f"process {file.read().strip()} is at work in the output folder",
+                str(out),
+                "wait for it, or choose another folder with OUT=…",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _in_own_process(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
+    """(the work's output, its peak resident memory in MiB): a stage's memory goes back when it ends.
+
+    The fork server has imported what all stages need, once.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["recipes.heavy"])
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(_measured, work, recipe, out).result()
+        except BrokenProcessPool as error:
+            raise MendableError(
+                "the stage's process was killed, most likely for want of memory",
+                str(out),
+                "make room or lower the batch size; the same command goes on from here",
+            ) from error
+
+
+def _measured(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
+    output = work(recipe, out)
+    sys.stdout.flush()
+    usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return output, usage / 1024
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old.keys() | new.keys():
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+    elif old != new:
+        yield key, old, new
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,158 @@
+"""What no section can see alone: names that exist nowhere, and choices of two sections that cannot meet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from data_prep.prompts import PROMPTS
+from data_prep.sources import SOURCES
+from eval_harness.tasks import TASKS
+from mlplora_vlm.errors import did_you_mean
+from mlplora_vlm.families.published import published_ids
+
+if TYPE_CHECKING:
+    from recipes.recipe import Recipe
+
+Problem = tuple[str, str, str]
+"""(dotted key, what is wrong, how to mend)."""
+
+
+def cross_problems(recipe: Recipe, broken: Collection[str]) -> Iterator[Problem]:
+    """Every finding of every check below; a check that needs a key in ``broken`` stops there."""
+    sound: Any = _Sound(recipe, "", broken)
+    for check in CHECKS:
+        try:
+            yield from check(sound)
+        except _BrokenKey:
+            continue
+
+
+def source_exists(recipe: Recipe) -> Iterator[Problem]:
+    """The source, as data_prep/sources/ has it."""
+    yield from _known("data.source", recipe.data.source, SOURCES, "data_prep/sources/")
+
+
+def prompt_exists(recipe: Recipe) -> Iterator[Problem]:
+    """The prompt, as data_prep/prompts.py has it."""
+    yield from _known("data.prompt", recipe.data.prompt, PROMPTS, "data_prep/prompts.py")
+
+
+def task_exists(recipe: Recipe) -> Iterator[Problem]:
+    """The task, as eval_harness/tasks.py has it."""
+    yield from _known("eval.task", recipe.eval.task, TASKS, "eval_harness/tasks.py")
+
+
+def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
+    """A model that is assembled here must be one of those that are."""
+    if recipe.model.id.startswith("demo/"):
+        demos = [name for name in published_ids() if name.startswith("demo/")]
+        yield from _known("model.id", recipe.model.id, demos, "data_prep/demo/")
+
+
+def held_out(recipe: Recipe) -> Iterator[Problem]:
+    """A score on rows that were trained on means nothing."""
+    task = TASKS.get(recipe.eval.task)
+    if task and (task.source, task.split) == (recipe.data.source, recipe.data.split):
+        yield (
+            "data.split",
+            f"task {recipe.eval.task} is measured on this very split",
+            "train on another split, or take another task",
+        )
+
+
+def four_bit(recipe: Recipe) -> Iterator[Problem]:
+    """ZeRO-3 cuts and offloads weights by element, and NF4 packs two of them into a byte."""
+    if recipe.model.quantization == "nf4" and recipe.train.zero_stage == 3:
+        yield (
+            "train.zero_stage",
+            "ZeRO stage 3 can neither partition nor offload 4-bit weights (model.quantization is nf4)",
+            "use train.zero_stage=2, or model.quantization=none",
+        )
+
+
+def flash_attention(recipe: Recipe) -> Iterator[Problem]:
+    """FlashAttention-2 is a GPU kernel for half precision."""
+    if recipe.model.attn_implementation != "flash_attention_2":
+        return
+    if recipe.model.dtype == "float32":
+        yield (
+            "model.attn_implementation",
+            "flash_attention_2 has no float32 kernel",
+            "use model.dtype=bfloat16, or sdpa",
+        )
+    if recipe.hardware.gpus == 0:
+        yield "model.attn_implementation", "flash_attention_2 needs a GPU (hardware.gpus is 0)", "use sdpa"
+
+
+def gpu_only(recipe: Recipe) -> Iterator[Problem]:
+    """Options that mean nothing without a GPU."""
+    if recipe.hardware.gpus == 0 and recipe.train.liger_kernel:
+        yield "train.liger_kernel", "Liger's kernels need a GPU (hardware.gpus is 0)", "leave train.liger_kernel out"
+    if recipe.hardware.gpus == 0 and recipe.train.offload:
+        yield "train.offload", "there is no GPU to offload from (hardware.gpus is 0)", "leave train.offload out"
+
+
+def processes_fit(recipe: Recipe) -> Iterator[Problem]:
+    """One process a GPU, the same number on every node."""
+    gpus, processes = recipe.hardware.gpus, recipe.train.processes
+    if gpus and processes > gpus:
+        yield (
+            "train.processes",
+            f"{processes} processes for {gpus} GPU{'s' * (gpus > 1)}: each process needs its own",
+            f"use train.processes={gpus}",
+        )
+    elif gpus and gpus % processes:
+        yield (
+            "train.processes",
+            f"{gpus} GPUs are not a whole number of nodes with {processes} processes each",
+            "train.processes is the number of GPUs of one node",
+        )
+
+
+def evaluation_loss(recipe: Recipe) -> Iterator[Problem]:
+    """An evaluation during training needs rows to evaluate."""
+    if recipe.train.eval_steps and recipe.train.eval_rows < 1:
+        yield (
+            "train.eval_rows",
+            "train.eval_steps is set, and no rows are held back",
+            "hold back about 128, or set train.eval_steps=0",
+        )
+
+
+CHECKS = (
+    source_exists,
+    prompt_exists,
+    task_exists,
+    demo_model_exists,
+    held_out,
+    four_bit,
+    flash_attention,
+    gpu_only,
+    processes_fit,
+    evaluation_loss,
+)
+
+
+def _known(key: str, name: str, known: Collection[str], where: str) -> Iterator[Problem]:
+    if name not in known:
+        yield key, f"there is no {name!r}{did_you_mean(name, known)}", f"{where} has: {', '.join(sorted(known))}"
+
+
+class _BrokenKey(Exception):  # noqa: N818
+    """A check asks for a value that could not be read."""
+
+
+class _Sound:
+    """A recipe that gives out only values that could be read."""
+
+    def __init__(self, target: object, path: str, broken: Collection[str]) -> None:
+        self._target, self._path, self._broken = target, path, broken
+
+    def __getattr__(self, name: str) -> Any:
+        path = f"{self._path}.{name}" if self._path else name
+        if path in self._broken:
+            raise _BrokenKey(path)
+        inner = getattr(self._target, name)
+        return _Sound(inner, path, self._broken) if dataclasses.is_dataclass(inner) else inner

@@ -1,0 +1,165 @@
+"""A recipe carried as far as it goes without weights, GPU or network: what would be adapted, held in memory and run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_harness.tasks import TASKS
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.families.published import published_config, published_ids
+from mlplora_vlm.memory import GIB, MemoryEstimate, estimate
+from recipes.located_yaml import dump
+from recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run of the recipe would be."""
+
+    recipe: Recipe
+    layers: dict[str, int]
+    """Adapted layers by part of the model."""
+    parameters: dict[str, int]
+    """Numbers of the base, the adapter, and the generator behind it (0 without one)."""
+    deepspeed: dict[str, Any]
+    memory: MemoryEstimate
+    commands: tuple[str, ...]
+    """The commands that would run, in order."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate stays within the memory that the recipe states."""
+        return self.memory.fits(self.recipe.hardware)
+
+
+def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
+    """Builds the architecture on the meta device, attaches the adapter and adds everything up.
+
+    Raises `MendableError` where the model's configuration is nowhere to be had, or a picture alone is longer than the
+    longest row.
+    """
+    from mlplora_vlm.attach import attach
+    from mlplora_vlm.meta import meta_model
+    from mlplora_vlm.training import deepspeed_config
+
+    config = model_config(recipe)
+    picture = getattr(config, "image_seq_length", 0)
+    if picture >= recipe.data.max_length:
+        raise MendableError(
+            f"a picture is {picture} tokens long and data.max_length {recipe.data.max_length}: no row would be left",
+            "data.max_length",
+            f"set it above {picture}, with room for the question",
+        )
+    model = meta_model(config)
+    engine = deepspeed_config(recipe.train)
+    memory = estimate(
+        model,
+        recipe.model,
+        recipe.adapter,
+        recipe.train,
+        recipe.hardware,
+        tokens=recipe.data.max_length,
+        eval_batch=recipe.eval.batch_size,
+        new_tokens=TASKS[recipe.eval.task].max_new_tokens,
+        zero=engine["zero_optimization"],
+    )
+    base = sum(p.numel() for p in model.parameters())
+    adapted, layers = attach(model, recipe.adapter)
+    sizes = [p.numel() for p in adapted.parameters() if p.requires_grad]
+    return DryRun(
+        recipe=recipe,
+        layers=layers,
+        parameters={
+            "base": base,
+            "adapter": sum(sizes),
+            "generator": _generator_numbers(recipe, sum(sizes), sum(layers.values())),
+        },
+        deepspeed=engine,
+        memory=memory,
+        commands=tuple(commands),
+    )
+
+
+def model_config(recipe: Recipe) -> PreTrainedConfig:
+    """The model's configuration, as published, from a folder or the hub's local cache; never from the network."""
+    name = recipe.model.id
+    if (published := published_config(name)) is not None:
+        return published
+    from transformers import AutoConfig
+
+    try:
+        folder = Path(name).expanduser()
+        return AutoConfig.from_pretrained(
+            folder if folder.is_dir() else name, revision=recipe.model.revision or "main", local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise MendableError(
+            f"the configuration of {name} is neither kept here nor in the local cache",
+            "model.id",
+            f"hf download {name} config.json; or add its values in mlplora_vlm/families/published/"
+            f" (kept: {', '.join(published_ids())})",
+        ) from error
+
+
+def show(run: DryRun, console: Console) -> None:
+    """Prints the run for people."""
+    from rich.markup import escape
+    from rich.syntax import Syntax
+
+    recipe = run.recipe
+    console.rule(f"{recipe.name}{f' · {recipe.preset}' if recipe.preset else ''}")
+    console.print(Syntax(dump(recipe.to_dict()).rstrip(), "yaml", background_color="default"))
+    counts = ", ".join(f"{part}: {count}" for part, count in run.layers.items())
+    console.print(f"[bold]Adapted layers[/]  {counts}")
+    console.print("[bold]Parameters[/]  " + ", ".join(f"{kind}: {number:,}" for kind, number in run.parameters.items()))
+    console.print("[bold]DeepSpeed[/]")
+    console.print(Syntax(json.dumps(run.deepspeed, indent=2), "json", background_color="default"))
+    console.print(_memory_table(run.memory))
+    console.print(verdict(run), style="green" if run.fits else "red bold")
+    if run.commands:
+        console.print("[bold]Commands[/]")
+        for command in run.commands:
+            console.print(f"  {escape(command)}", soft_wrap=True)
+
+
+def verdict(run: DryRun) -> str:
+    """Whether the estimate fits, as one sentence."""
+    hardware, needed = run.recipe.hardware, run.memory.needed(run.recipe.hardware) / GIB
+    place = f"each of {hardware.gpus} GPUs" if hardware.gpus > 1 else "one GPU" if hardware.gpus else "the host"
+    if not hardware.memory_gib:
+        return f"{needed:.1f} GiB on {place}, by this estimate (hardware.memory_gib is not stated)"
+    answer = "fits" if run.fits else "does NOT fit"
+    return f"{needed:.1f} of {hardware.memory_gib:g} GiB on {place}, by this estimate: {answer}"
+
+
+def _memory_table(memory: MemoryEstimate) -> Any:
+    from rich.table import Table
+
+    columns = {"a GPU, training": memory.gpu, "a host, training": memory.host, "answering": memory.evaluation}
+    columns = {title: kinds for title, kinds in columns.items() if kinds}
+    table = Table(title="Memory in GiB: an estimate for rows of data.max_length", title_justify="left")
+    table.add_column("kind")
+    for title in columns:
+        table.add_column(title, justify="right")
+    for kind in dict.fromkeys(kind for kinds in columns.values() for kind in kinds):
+        table.add_row(kind, *(f"{kinds[kind] / GIB:.2f}" if kind in kinds else "" for kinds in columns.values()))
+    table.add_section()
+    table.add_row("all", *(f"{sum(kinds.values()) / GIB:.2f}" for kinds in columns.values()), style="bold")
+    return table
+
+
+def _generator_numbers(recipe: Recipe, adapter: int, layers: int) -> int:
+    """Numbers in W2 and b2 (one row for each of the ``adapter`` numbers) and in each layer's W1, c1 and z."""
+    if not recipe.adapter.generated:
+        return 0
+    generator = recipe.adapter.generator
+    trunk = generator.hidden * generator.z_dim + generator.hidden + generator.z_dim
+    return adapter * (generator.hidden + 1) + layers * trunk

@@ -1,0 +1,5 @@
+"""What the stages' fork server imports once, so that each stage starts at once."""
+
+import peft  # noqa: F401
+import torch  # noqa: F401
+from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401

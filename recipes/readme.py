@@ -1,0 +1,177 @@
+"""Makes the tables of README.md and recipes/README.md from result files and recipes: ``python -m recipes.readme``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_harness import charts, facts, numbers
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_json, write_text
+from recipes.recipe import Recipe, available_presets, load_recipe
+
+ROOT = Path(__file__).parent.parent
+RESULT = "docs/demo/result.json"
+COMPARED = "docs/demo/lora"
+NO_RESULT = "*No result yet: `python -m recipes.readme` writes this table from a run’s `result.json`.*"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Brings both files up to date, or with ``--check`` names the stale ones and returns 1."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.readme", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is stale")
+    check = parser.parse_args(arguments).check
+    try:
+        stale = update(ROOT, check)
+    except MendableError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'stale; mend with python -m recipes.readme' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+def update(root: Path, check: bool = False) -> list[Path]:
+    """The files under ``root`` whose tables were stale; they are rewritten unless ``check``."""
+    tables = [
+        (root / "README.md", "demo-result", result_table(root)),
+        (root / "recipes" / "README.md", "recipes", recipe_table(root)),
+    ]
+    stale = []
+    for path, mark, table in tables:
+        text = path.read_text("utf-8") if path.exists() else ""
+        wanted = replaced(text, mark, table, path)
+        if wanted != text:
+            stale.append(path)
+            if not check:
+                write_text(path, wanted)
+    return stale
+
+
+def replaced(text: str, mark: str, table: str, path: Path) -> str:
+    """``text`` with ``table`` between the two comments that ``mark`` names."""
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin):
+        raise MendableError(
+            f"no place for the table {mark!r}", str(path), f"put {begin} and {end} on lines of their own"
+        )
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def result_table(root: Path) -> str:
+    """The demo's scores beside the controls, and the other methods' runs where their results are kept."""
+    path = root / RESULT
+    if not path.exists():
+        return NO_RESULT
+    result = read_json(path)
+    groups = charts.score_groups(facts.section(result, "scores"))
+    rows = [
+        [f"**{row['name']}**" if row["name"] == "after" else row["name"], *map(_score, row["cells"])]
+        for row in charts.score_table(groups)
+    ]
+    heads = [f"{group.name}, N = {numbers.count(group.n)}" for group in groups]
+    parts = [markdown(["", *heads], rows, right=len(groups)), _sentence(result)]
+    others = [read_json(other) for other in sorted((root / COMPARED).glob("*.json"))]
+    if others:
+        parts.append(comparison([result, *others]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def comparison(results: Sequence[Mapping[str, Any]]) -> str:
+    """One row a run: what was trained, how, and what came of it."""
+    judged = facts.judged_category(results[0]) or "overall"
+    columns = list(dict.fromkeys([judged, "overall"]))
+    rows = []
+    for result in results:
+        after = {
+            group.name: next((bar for bar in group.bars if bar.kind == "after"), None)
+            for group in charts.score_groups(facts.section(result, "scores"))
+        }
+        rows.append(
+            [
+                facts.method(result),
+                numbers.rate(facts.at(result, "recipe", "resolved", "train", "learning_rate")),
+                numbers.count(facts.at(result, "training", "steps")),
+                numbers.decimal(facts.at(result, "training", "final_loss")),
+                *(_score(after.get(column)) for column in columns),
+            ]
+        )
+    return markdown(["method", "learning rate", "steps", "final training loss", *columns], rows, right=3 + len(columns))
+
+
+def recipe_table(root: Path) -> str:
+    """One row for each recipe × preset."""
+    result = read_json(root / RESULT) if (root / RESULT).exists() else {}
+    rows = []
+    for path in sorted((root / "recipes").glob("*.yaml")):
+        for preset in available_presets(path):
+            rows.append(_recipe_row(load_recipe(path, preset), result))
+    heads = ["recipe", "preset", "model", "data", "method", "hardware", "ZeRO", "score"]
+    return markdown(heads, rows) if rows else "*No recipe yet.*"
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> str:
+    """A table whose last ``right`` columns are aligned to the right."""
+    rules = ["---"] * (len(heads) - right) + ["---:"] * right
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (heads, *rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in [cells[0], rules, *cells[1:]]]
+    return "\n".join(lines)
+
+
+def _recipe_row(recipe: Recipe, result: Mapping[str, Any]) -> list[str]:
+    run = facts.section(result, "recipe")
+    judged = recipe.eval.judge or "overall"
+    score = "–"
+    if (run.get("name"), run.get("preset")) == (recipe.name, recipe.preset):
+        cell = facts.at(result, "scores", "after", "scores", judged) or {}
+        score = f"{judged} {numbers.percent(cell.get('score'))}"
+    quantization = "" if recipe.model.quantization == "none" else f", {recipe.model.quantization.upper()}"
+    hardware = recipe.hardware
+    device = f"{hardware.gpus} GPU{'s' if hardware.gpus > 1 else ''}" if hardware.gpus else "CPU"
+    size = f", {hardware.memory_gib:g}\u00a0GiB{' each' if hardware.gpus > 1 else ''}" if hardware.memory_gib else ""
+    method = facts.method({"recipe": {"resolved": recipe.to_dict()}})
+    return [
+        recipe.name,
+        f"`{recipe.preset}`",
+        f"`{recipe.model.id}`",
+        recipe.data.source,
+        f"{method}, rank {recipe.adapter.rank}{quantization}",
+        f"{device}{size}",
+        str(recipe.train.zero_stage),
+        score,
+    ]
+
+
+def _sentence(result: Mapping[str, Any]) -> str:
+    """What stands below the table: the verdict and the proof chain, in a line each."""
+    verify, seconds, peaks = (facts.section(result, key) for key in ("verify", "seconds", "peak_memory_mib"))
+    layers = [f"{numbers.count(n)} {kind}" for kind, n in facts.section(result, "adapted_layers").items()]
+    total = sum(value for value in seconds.values() if numbers.known(value))
+    peak = max((value for value in peaks.values() if numbers.known(value)), default=None)
+    known = [
+        f"adapted layers: {', '.join(layers)}" if layers else "",
+        f"error of collapse {numbers.error(verify.get('collapse_error'))}, of merge "
+        f"{numbers.error(verify.get('merge_error'))}"
+        if verify
+        else "",
+        f"{numbers.duration(total)} in all" if total else "",
+        f"peak memory {numbers.memory(peak)}" if peak else "",
+        str(result.get("device") or ""),
+    ]
+    verdict = facts.at(result, "verdict", "sentence") or ""
+    return "  \n".join(line for line in (verdict, "; ".join(part for part in known if part)) if line)
+
+
+def _score(bar: charts.Bar | None) -> str:
+    if bar is None:
+        return numbers.MISSING
+    bounds = numbers.interval(bar.low, bar.high)
+    return f"{numbers.percent(bar.score)} ({bounds})" if bounds else numbers.percent(bar.score)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""result.json and report.html: what a finished chain says of itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mlplora_vlm.files import write_json
+from recipes.recipe import Recipe
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "datasets", "evaluate", "bitsandbytes")
+GALLERY = 24
+
+
+def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], command: list[str]) -> dict[str, Any]:
+    """Writes result.json and report.html from the stages' stamps; returns the result."""
+    from data_prep.images import open_image
+    from eval_harness.gallery import pick
+    from eval_harness.predictions import read_rows
+    from eval_harness.report import Sample, write_report
+    from eval_harness.tasks import TASKS, task_examples
+
+    output = {name: stamp["output"] for name, stamp in stamps.items()}
+    train = output["train"]
+    result = {
+        "schema": 1,
+        "recipe": {
+            "name": recipe.name,
+            "preset": recipe.preset,
+            "command": shlex.join(command),
+            "resolved": recipe.to_dict(),
+        },
+        "finished": stamps["verify"]["finished"],
+        "commit": _commit(),
+        "versions": _versions(),
+        "device": _device(),
+        "dtype": output["prepare"]["dtype"],
+        "training_rows": output["prepare"]["rows"],
+        "rows_left_out": output["prepare"]["left_out"],
+        "adapted_layers": output["attach"]["adapted_layers"],
+        "parameters": {
+            "base": output["attach"]["parameters"]["base"],
+            "trained": output["attach"]["parameters"]["adapter"],
+            "generator": output["attach"]["parameters"]["generator"],
+        },
+        "seconds": {name: stamp["seconds"] for name, stamp in stamps.items()},
+        "peak_memory_mib": {name: stamp["peak_memory_mib"] for name, stamp in stamps.items()},
+        "training": train,
+        "scores": {"before": output["before"], "after": output["after"]["summary"]},
+        "verdict": output["after"]["verdict"],
+        "collapse": output["collapse"],
+        "merge": output["merge"],
+        "verify": output["verify"],
+    }
+    write_json(out / "result.json", result)
+    rows = [read_rows(out / "eval" / when / "predictions.jsonl") for when in ("before", "after")]
+    pairs = {pair.id: pair for pair in pick(*rows, n=GALLERY, seed=recipe.eval.seed)}
+    shown = task_examples(TASKS[recipe.eval.task], recipe.eval.folder, pairs)
+    pictures = {example.id: open_image(example.images[0]) for example in shown}
+    write_report(out, result, [Sample(image=pictures[name], **vars(pair)) for name, pair in pairs.items()])
+    return result
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a mark where files differ from it; None outside a checkout."""
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} cores, {names[0] if names else platform.processor()}"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []

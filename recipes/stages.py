@@ -1,0 +1,187 @@
+"""prepare → attach → before → train → after → collapse → merge → verify: what each stage does, in a few lines each.
+
+Every function takes the recipe and the output folder and returns what result.json says of the stage.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from data_prep.demo.models import model_path
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_json, write_json
+from recipes.chain import Stage
+from recipes.launch import train_command, train_environment
+from recipes.recipe import Recipe
+
+REFERENCE_ROWS, COMPARED_ANSWERS = 16, 128
+
+
+def prepare(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Gets the model's files and checks every training row; the ids of rows left out are written down."""
+    from data_prep.dataset import load_examples
+    from data_prep.lengths import usable
+    from mlplora_vlm.load import load_processor, resolve_dtype
+
+    path = model_path(recipe.model.id)
+    processor = load_processor(path, recipe.model)
+    rows, held_back = _split(recipe, load_examples)
+    kept, left_out = usable([*rows, *held_back], processor, recipe.data.prompt, recipe.data.max_length)
+    if not kept:
+        raise MendableError(f"no training row can be used: {left_out}", "data", "see data.max_length and the source")
+    ids = {row.id for row in kept}
+    write_json(out / ".stages" / "left_out.json", [row.id for row in [*rows, *held_back] if row.id not in ids])
+    for reason, count in left_out.items():
+        print(f"left out: {count:,} rows with {reason}", flush=True)
+    print(f"{len(kept):,} rows", flush=True)
+    dtype = str(resolve_dtype(recipe.model.dtype)).removeprefix("torch.")
+    return {"rows": len(kept), "left_out": left_out, "dtype": dtype}
+
+
+def attach(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Attaches the adapter to the architecture alone: which layers, how many numbers, how much memory."""
+    from recipes.dry_run import dry_run, verdict
+
+    run = dry_run(recipe)
+    print(", ".join(f"{part}: {count} layers" for part, count in run.layers.items()), flush=True)
+    print(verdict(run), flush=True)
+    return {"adapted_layers": run.layers, "parameters": run.parameters}
+
+
+def before(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """The untuned model's scores."""
+    from eval_harness.evaluate import evaluate
+    from mlplora_vlm.load import best_device, load_model, load_processor
+
+    path = model_path(recipe.model.id)
+    model = load_model(path, recipe.model, best_device()).eval()
+    return evaluate(model, load_processor(path, recipe.model), recipe.eval, out / "eval" / "before", controls=False)
+
+
+def train(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Starts the training under torchrun, and waits for it."""
+    done = subprocess.run(train_command(recipe, out), env=train_environment(recipe), check=False)
+    if done.returncode:
+        raise MendableError(
+            f"training ended with exit code {done.returncode}",
+            str(out / "run.log"),
+            "see above; the same command goes on from the last checkpoint",
+        )
+    return read_json(out / "train" / "training.json")
+
+
+def train_process(recipe: Recipe, out: Path) -> None:
+    """One process of the training, as torchrun starts it."""
+    import torch
+    from transformers import set_seed
+
+    from data_prep.collate import TrainCollator
+    from data_prep.dataset import load_examples
+    from mlplora_vlm.attach import attach as attach_adapter
+    from mlplora_vlm.load import load_model, load_processor, resolve_dtype
+    from mlplora_vlm.training import train as train_adapter
+    from mlplora_vlm.training import training_arguments
+    from mlplora_vlm.verify import save_reference
+
+    folder = out / "train"
+    bf16 = resolve_dtype(recipe.model.dtype) == torch.bfloat16
+    arguments = training_arguments(recipe.train, bf16, folder)  # before the model: see there
+    path = model_path(recipe.model.id)
+    model = load_model(path, recipe.model)
+    set_seed(recipe.train.seed)
+    tuned, _ = attach_adapter(model, recipe.adapter)
+    left_out = set(read_json(out / ".stages" / "left_out.json"))
+    rows, held_back = ([row for row in part if row.id not in left_out] for part in _split(recipe, load_examples))
+    collator = TrainCollator(load_processor(path, recipe.model), recipe.data.prompt)
+    trainer = train_adapter(tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None)
+    batch = collator(rows[:REFERENCE_ROWS])
+    file = folder / "reference.safetensors" if trainer.is_world_process_zero() else None
+    save_reference(trainer.model_wrapped, batch, file)
+
+
+def after(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """The tuned model's scores, and the controls that show whether it looks."""
+    from eval_harness.evaluate import evaluate, verdict
+    from mlplora_vlm.load import best_device, load_processor, load_tuned
+
+    path = model_path(recipe.model.id)
+    model = load_tuned(path, out / "train" / "adapter", recipe.model, best_device())
+    summary = evaluate(model, load_processor(path, recipe.model), recipe.eval, out / "eval" / "after")
+    return {"summary": summary, "verdict": verdict(summary, recipe.eval.judge)}
+
+
+def collapse(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Leaves the generator behind: adapter/ is a stock PEFT folder."""
+    from mlplora_vlm.collapse import collapse as collapse_adapter
+
+    return collapse_adapter(out / "train" / "adapter", out / "adapter", model_path(recipe.model.id))
+
+
+def merge(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """merged/ is a stock transformers folder."""
+    from mlplora_vlm.merge import merge as merge_adapter
+
+    return merge_adapter(model_path(recipe.model.id), recipe.model, out / "adapter", out / "merged")
+
+
+def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """adapter/ and merged/, loaded from disk, against the live model's logits and the tuned model's answers."""
+    from eval_harness.agreement import agreement, agrees
+    from eval_harness.predictions import read_rows
+    from eval_harness.tasks import TASKS, task_examples
+    from mlplora_vlm.load import best_device, load_model, load_processor, load_tuned
+    from mlplora_vlm.verify import merged_settings, verify_logits
+
+    path, merged = model_path(recipe.model.id), out / "merged"
+    facts = verify_logits(path, recipe.model, out / "adapter", merged, out / "train" / "reference.safetensors")
+    task = TASKS[recipe.eval.task]
+    rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")[:COMPARED_ANSWERS]}
+    examples = task_examples(task, recipe.eval.folder, rows)
+    model = load_model(str(merged), merged_settings(recipe.model, merged), best_device()).eval()
+    facts["answers"] = agreement(
+        model,
+        lambda: load_tuned(path, out / "adapter", recipe.model, best_device()),
+        load_processor(merged, recipe.model),
+        examples,
+        [rows[example.id]["prediction"] for example in examples],
+        task.prompt,
+        task.max_new_tokens,
+        recipe.eval.batch_size,
+        facts["largest_logit_difference"],
+    )
+    if not agrees(facts["answers"], facts["dtype"]):
+        write_json(out / ".stages" / "disagreement.json", facts)
+        raise MendableError(
+            f"the merged model answers {facts['answers']['different']} of {facts['answers']['n']} questions otherwise "
+            f"than the tuned one, {facts['answers']['explained']} of them explained by rounding",
+            str(out / ".stages" / "disagreement.json"),
+            "run again with --from merge; nothing has been published",
+        )
+    print(
+        f"collapse error {facts['collapse_error']:.1e}, merge error {facts['merge_error']:.1e} "
+        f"(bound {facts['merge_bound']:.0e}, {facts['dtype']}); {facts['answers']['n']} answers compared, "
+        f"{facts['answers']['different']} differ",
+        flush=True,
+    )
+    return facts
+
+
+def _split(recipe: Recipe, load_examples: Any) -> Any:
+    """(training, held-back) rows; the same in every stage and process."""
+    held_back = recipe.train.eval_rows if recipe.train.eval_steps else 0
+    return load_examples(recipe.data, recipe.train.seed, held_back)
+
+
+STAGES = (
+    Stage("prepare", prepare, ("model", "data", "train"), ()),
+    Stage("attach", attach, ("model", "data", "adapter", "train", "eval", "hardware"), ("prepare",)),
+    Stage("before", before, ("model", "eval"), ("prepare",), ("eval/before",), resumes=True),
+    Stage("train", train, ("model", "data", "adapter", "train"), ("prepare",), ("train",), resumes=True),
+    Stage("after", after, ("model", "eval"), ("train",), ("eval/after",), resumes=True),
+    Stage("collapse", collapse, ("model",), ("train",), ("adapter",)),
+    Stage("merge", merge, ("model",), ("collapse",), ("merged",)),
+    Stage("verify", verify, ("model", "eval"), ("after", "merge")),
+)

@@ -1,0 +1,108 @@
+"""Chats through the processor's own template, and where the assistant's words are in them."""
+
+from __future__ import annotations
+
+import pytest
+from chat_processors import processors
+from PIL import Image
+
+from data_prep.chat import check_text, messages, prompt_text, render, special_tokens
+from data_prep.example import Example
+from mlplora_vlm.errors import MendableError
+
+PROCESSORS = processors()
+
+
+def example(question="what is it?", answer="a cat", pictures=1):
+    images = tuple(Image.new("RGB", (8, 8)) for _ in range(pictures))
+    return Example("row/7", images, question, answer, (answer,), "open")
+
+
+def turns(*texts):
+    """A chat of these texts, the user first."""
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": [{"type": "text", "text": text}]} for i, text in enumerate(texts)]
+
+
+def test_messages_put_pictures_first_and_strip():
+    user, assistant = messages(example(" why? ", " so\n", pictures=2), "short_answer")
+    assert [part["type"] for part in user["content"]] == ["image", "image", "text"]
+    assert user["content"][-1]["text"] == "why?\nAnswer the question using a single word or phrase."
+    assert assistant["content"] == [{"type": "text", "text": "so"}]
+
+
+def test_unknown_prompt_is_named():
+    with pytest.raises(MendableError, match="did you mean 'short_answer'"):
+        messages(example(), "short_answr")
+
+
+def test_text_as_it_is_trained_on():
+    asked = "<image>\nwhat is it?\nAnswer the question using a single word or phrase."
+    chat = messages(example(), "short_answer")
+    text, _ = render(PROCESSORS["chatml"], chat)
+    assert text == f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\na cat<|im_end|>"
+    text, _ = render(PROCESSORS["llava-hf"], chat)
+    assert text == f"USER: {asked} ASSISTANT: a cat<|im_end|>"
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_training_text_begins_with_the_prompt_that_is_asked(name):
+    processor, chat = PROCESSORS[name], messages(example(), "short_answer")
+    text, [(start, end)] = render(processor, chat)
+    assert text[:start] == prompt_text(processor, chat[:-1])
+    assert text[start:end].lstrip() == "a cat" + processor.tokenizer.eos_token
+    assert end == len(text)
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_every_answer_of_a_long_chat_has_its_span(name):
+    text, spans = render(PROCESSORS[name], turns("a?", "a", "what?", "ASSISTANT: b", "c?", "c c"))
+    end_token = PROCESSORS[name].tokenizer.eos_token
+    ends = [answer + end_token for answer in ("a", "ASSISTANT: b", "c c")]
+    assert [text[start:end].lstrip() for start, end in spans] == ends
+    assert text.count(end_token) == (6 if name == "chatml" else 3)
+
+
+def test_end_token_after_a_space_is_not_written_twice():
+    processor = processors()["llava-hf"]
+    processor.chat_template = processor.chat_template.replace(
+        "{{ content['text'] + ' '}}",
+        "{{ content['text'] + ' ' + ('<|im_end|>' if message['role'] == 'assistant' else '')}}",
+    )
+    text, _ = render(processor, turns("a?", "a", "b?", "b"))
+    assert text == "USER: a? ASSISTANT: a<|im_end|>USER: b? ASSISTANT: b<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        (
+            "{% for m in messages %}{{ m['role'] }}{% endfor %}{% if add_generation_prompt %}GO{% endif %}",
+            "right after",
+        ),
+        ("{{ messages | length }}{{ messages[-1]['content'][0]['text'] }}", "right after"),
+        (None, "no chat template"),
+    ],
+)
+def test_templates_that_do_not_render_turn_by_turn_are_refused(template, what):
+    processor = processors()["chatml"]
+    processor.chat_template = template
+    with pytest.raises(MendableError, match=what):
+        render(processor, turns("a?", "b"))
+
+
+def test_empty_answers_are_refused():
+    with pytest.raises(MendableError, match="nothing to learn"):
+        render(PROCESSORS["chatml"], messages(example(answer="  "), "short_answer"))
+
+
+@pytest.mark.parametrize("text", ["<image>", "a<|im_end|>b", "<|im_start|>system", "x <pad>", "\ud800"])
+def test_control_tokens_in_the_data_are_refused_with_the_row(text):
+    specials = special_tokens(PROCESSORS["chatml"])
+    for row in (example(question=text), example(answer=text)):
+        with pytest.raises(MendableError, match="row/7"):
+            check_text(row, specials)
+
+
+def test_other_signs_are_text():
+    check_text(example("is 1 < 2 > 0 | image?", "<im> 😀 ASSISTANT:"), special_tokens(PROCESSORS["chatml"]))

@@ -1,0 +1,168 @@
+"""Batches: labels cover the answers and nothing else, pictures fit their tokens, prompts are as trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from chat_processors import processors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from data_prep.chat import special_tokens, text_problem
+from data_prep.collate import IGNORED, PromptCollator, TrainCollator
+from data_prep.demo.tiny_llava import build_model
+from data_prep.example import Example
+from data_prep.labels import widen
+from data_prep.lengths import PictureTokens, token_length, usable
+from mlplora_vlm.errors import MendableError
+
+PROCESSORS = processors()
+TOKENS_OF_A_PICTURE = 4
+
+
+def example(question="what is it?", answer="red", pictures=1, name="row"):
+    images = tuple(Image.new("RGB", (30 + i, 20), "red") for i in range(pictures))
+    return Example(name, images, question, answer, (answer,), "open")
+
+
+texts = st.text(max_size=30).filter(
+    lambda text: (
+        "▁" not in text  # Llama's sign for a space
+        and not any(text_problem(example(text, text), special_tokens(p)) for p in PROCESSORS.values())
+    )
+)
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+@settings(deadline=None, max_examples=150)
+@given(rows=st.lists(st.tuples(texts, texts.filter(str.strip), st.integers(0, 2)), min_size=1, max_size=4))
+def test_labels_cover_only_answers(name, rows):
+    processor = PROCESSORS[name]
+    examples = [example(*row, name=str(number)) for number, row in enumerate(rows)]
+    batch = TrainCollator(processor)(examples)
+    tokenizer = processor.tokenizer
+    image_id = processor.image_token_id
+    assert batch["pixel_values"].shape[0] == max(1, sum(pictures for *_, pictures in rows))
+    assert int((batch["input_ids"] == image_id).sum()) == TOKENS_OF_A_PICTURE * batch["pixel_values"].shape[0]
+    for ids, labels, mask, (_, answer, _) in zip(
+        batch["input_ids"], batch["labels"], batch["attention_mask"], rows, strict=False
+    ):
+        learnt = labels != IGNORED
+        assert torch.equal(labels[learnt], ids[learnt])
+        assert not mask[: int(mask.sum())].eq(0).any()  # padded on the right alone
+        assert not learnt[mask == 0].any() and not (labels == image_id).any()
+        written = tokenizer.decode(labels[learnt])
+        # "llava-hf" has a space of the template's before it, which nobody else writes when an answer is generated
+        assert written == (" " if name == "llava-hf" else "") + answer.strip() + tokenizer.eos_token
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+@settings(deadline=None, max_examples=100)
+@given(question=texts, answer=st.sampled_from(["red", "5", "é", "\u00a0x", ": )", "'s", "\U0001f600"]))
+def test_prompts_are_the_tokens_that_training_begins_with(name, question, answer):
+    row = example(question, answer)
+    trained = TrainCollator(PROCESSORS[name])([row])
+    asked = PromptCollator(PROCESSORS[name])([row])["input_ids"][0]
+    assert torch.equal(trained["input_ids"][0, : len(asked)], asked)
+    first_label = int((trained["labels"][0] != IGNORED).nonzero()[0])
+    assert first_label == len(asked)  # what follows the prompt is learnt, from its first token on
+
+
+def test_prompts_are_padded_on_the_left():
+    rows = [example("why?"), example("what colour is this shape in the picture, please?", pictures=2)]
+    batch = PromptCollator(PROCESSORS["chatml"])(rows)
+    assert set(batch) == {"input_ids", "attention_mask", "pixel_values"}
+    assert batch["attention_mask"][0].tolist() == sorted(batch["attention_mask"][0].tolist())
+    assert batch["attention_mask"][1].all()
+
+
+def test_rows_of_text_alone_bring_a_picture_that_changes_nothing():
+    processor = PROCESSORS["chatml"]
+    model = build_model(processor)
+    rows = [example("why?", "so", pictures=0), example("is it?", "yes no", pictures=0)]
+    batch = TrainCollator(processor)(rows)
+    assert batch["input_ids"].shape[0] == 3 and (batch["labels"][2] == IGNORED).all()
+    loss = model(**batch).loss
+    loss.backward()
+    tower = [parameter for name, parameter in model.named_parameters() if "projector" in name]
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in tower)
+    text_only = {key: batch[key][:2] for key in ("input_ids", "attention_mask", "labels")}
+    torch.testing.assert_close(loss, model(**text_only).loss)
+
+
+def test_rows_with_and_without_pictures_share_a_batch():
+    processor = PROCESSORS["chatml"]
+    model = build_model(processor)
+    rows = [example(pictures=0), example("and this?", "blue", pictures=2)]
+    together = model(**TrainCollator(processor)(rows))
+    alone = model(**TrainCollator(processor)(rows[1:]))
+    torch.testing.assert_close(together.logits[1, : alone.logits.shape[1]], alone.logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_control_tokens_and_empty_answers_name_the_row():
+    for row in (example("<image>", name="row 3"), example(answer="<|im_end|>", name="row 3")):
+        with pytest.raises(MendableError, match="row 3"):
+            TrainCollator(PROCESSORS["chatml"])([row])
+        with pytest.raises(MendableError, match="row 3"):
+            PromptCollator(PROCESSORS["chatml"])([row])
+
+
+def test_template_without_placeholder_is_refused():
+    processor = processors()["llava-hf"]
+    processor.chat_template = processor.chat_template.replace("<image>", "")
+    with pytest.raises(MendableError, match="0 picture placeholders for 1 pictures"):
+        TrainCollator(processor)([example()])
+
+
+def test_answers_that_run_together_with_the_prompt_are_refused():
+    processor = processors()["llava-hf"]
+    processor.chat_template = processor.chat_template.replace("'ASSISTANT:'", "'ASSISTANT: r'").replace(
+        "message['role'].upper() + ': '",
+        "message['role'].upper() + ': ' + ('r' if message['role'] == 'assistant' else '')",
+    )
+    with pytest.raises(MendableError, match="runs together"):
+        TrainCollator(processor)([example(answer="ectangle")])
+
+
+def test_widening_refuses_a_text_that_was_cut():
+    assert widen([1, 9, 2, 3], [False, False, True, True], [1, 9, 9, 9, 2, 3], 9, "row") == [False] * 4 + [True] * 2
+    for cut in ([1, 9, 9, 2], [1, 2, 3], [1, 9, 5, 2, 3]):
+        with pytest.raises(MendableError, match="row"):
+            widen([1, 9, 2, 3], [False, False, True, True], cut, 9, "row")
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 3])
+def test_token_length_is_the_batch_s(pictures):
+    row = example(pictures=pictures)
+    ids = TrainCollator(PROCESSORS["chatml"])([row])["attention_mask"][0]
+    assert token_length(PROCESSORS["chatml"], row, "short_answer") == int(ids.sum())
+
+
+def test_unusable_rows_are_left_out_and_counted():
+    long = example("why " * 50)
+    limit = token_length(PROCESSORS["chatml"], long, "short_answer") - 1
+    good = [example(name=str(number)) for number in range(600)]  # more than are read at once
+    rows = [*good[:300], long, example(answer=" \n"), example("what is <image>?"), *good[300:]]
+    kept, left_out = usable(iter(rows), PROCESSORS["chatml"], "short_answer", limit, progress=False)
+    assert kept == good
+    assert left_out == {
+        "no answer": 1,
+        "control tokens or broken signs in the text": 1,
+        f"more than {limit} tokens": 1,
+    }
+    assert usable([long], PROCESSORS["chatml"], "short_answer", limit + 1, progress=False) == ([long], {})
+
+
+def test_pictures_are_measured_by_their_header(tmp_path, monkeypatch):
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (33, 44)).save(path)
+    measure = PictureTokens(PROCESSORS["chatml"])
+    assert measure(path) == TOKENS_OF_A_PICTURE
+    path.unlink()
+    assert measure(path) == TOKENS_OF_A_PICTURE  # remembered
+    row = replace(example(), images=(tmp_path / "missing.png",))
+    with pytest.raises(MendableError, match=r"missing\.png"):
+        usable([row], PROCESSORS["chatml"], "short_answer", 100, progress=False)

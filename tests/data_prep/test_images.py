@@ -1,0 +1,103 @@
+"""Pictures of every kind come out as plain RGB, the right way up; broken ones are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import images
+from data_prep.images import open_image, picture_size
+from mlplora_vlm.errors import MendableError
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def saved(tmp_path, picture, name="picture.png", **options):
+    picture.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_every_mode_becomes_rgb_of_the_same_size(mode):
+    source = Image.new("RGB", (5, 3), RED)
+    source = source.convert("LAB") if mode == "LAB" else source.convert(mode)
+    picture = open_image(source)
+    assert (picture.mode, picture.size) == ("RGB", (5, 3))
+
+
+def test_palette_and_cmyk_keep_their_colours(tmp_path):
+    source = Image.new("RGB", (8, 8), RED)
+    assert open_image(saved(tmp_path, source.convert("P"))).getpixel((0, 0)) == RED
+    cmyk = open_image(saved(tmp_path, source.convert("CMYK"), "cmyk.jpg", quality=95)).getpixel((4, 4))
+    assert np.abs(np.subtract(cmyk, RED)).max() <= 8
+
+
+def test_exif_rotation_is_applied_and_known_from_the_header(tmp_path):
+    source = Image.new("RGB", (40, 20), RED)
+    source.paste(BLUE, (0, 0, 20, 20))  # the left half
+    exif = source.getexif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: the left half comes to the top
+    path = saved(tmp_path, source, exif=exif)
+    picture = open_image(path)
+    assert picture.size == picture_size(path) == (20, 40)
+    assert picture.getpixel((10, 5)) == BLUE and picture.getpixel((10, 35)) == RED
+
+
+def test_transparent_parts_become_white(tmp_path):
+    source = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert open_image(saved(tmp_path, source)).getpixel((0, 0)) == (255, 255, 255)
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    assert open_image(saved(tmp_path, palette, "palette.png", transparency=1)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):
+    values = np.array([[0, 257 * 100], [257 * 200, 65535]], dtype=np.uint16)
+    for source in (saved(tmp_path, Image.fromarray(values)), Image.fromarray(values.astype(np.int32))):
+        assert np.asarray(open_image(source))[..., 0].tolist() == [[0, 100], [200, 255]]
+
+
+def test_floating_point_pictures_are_refused():
+    with pytest.raises(MendableError, match="no known range"):
+        open_image(Image.new("F", (2, 2), 0.5))
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("RGB", (4, 4), RED), Image.new("RGB", (4, 4), BLUE)]
+    path = saved(tmp_path, frames[0], "animation.gif", save_all=True, append_images=frames[1:])
+    assert open_image(path).getpixel((0, 0)) == RED
+    moved = Image.open(path)
+    moved.seek(1)
+    assert open_image(moved).getpixel((0, 0)) == RED
+
+
+def test_truncated_file_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in ("whole.png", "whole.jpg"):
+        path = saved(tmp_path, Image.fromarray(noise), name)
+        path.write_bytes(path.read_bytes()[:-800])
+        with pytest.raises(MendableError, match=name):
+            open_image(path)
+
+
+def test_what_is_no_picture_or_missing_is_named(tmp_path):
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    for path in (text, tmp_path / "missing.png", tmp_path):
+        with pytest.raises(MendableError, match=str(path)):
+            open_image(path)
+        with pytest.raises(MendableError, match=str(path)):
+            picture_size(path)
+
+
+def test_decompression_bombs_are_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    with pytest.raises(MendableError, match=r"(?s)10 x 10 pixels.*picture\.png"):
+        open_image(saved(tmp_path, Image.new("L", (10, 10))))
+
+
+def test_the_source_picture_is_left_alone():
+    source = Image.new("RGB", (2, 2), RED)
+    open_image(source).putpixel((0, 0), BLUE)
+    assert source.getpixel((0, 0)) == RED

@@ -1,0 +1,190 @@
+"""A whole evaluation of the tiny model on drawn shapes: files, scores, controls, reuse and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+import torch
+from PIL import Image
+
+from data_prep.demo.tiny_llava import build_model, build_processor
+from data_prep.example import Example
+from eval_harness import evaluate as module
+from eval_harness.controls import blank, picture_key, prior, shuffled
+from eval_harness.evaluate import EvalSection, evaluate, verdict
+from eval_harness.metrics import exact_match
+from eval_harness.predictions import model_digest, read_rows, write_rows
+from eval_harness.sampling import sample
+from mlplora_vlm.errors import MendableError
+
+SETTINGS = EvalSection(task="shapes_test", limit=20, balance=True, batch_size=8, judge="open")
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return build_processor()
+
+
+@pytest.fixture
+def model(processor):
+    return build_model(processor)
+
+
+def row(name, category="open", question="what?", answer="red", picture=None):
+    return Example(name, () if picture is None else (picture,), question, answer, (answer,), category)
+
+
+def test_files_and_summary(model, processor, tmp_path):
+    result = evaluate(model, processor, SETTINGS, tmp_path)
+    controls = ("blank", "shuffled", "prior")
+    expected = {f"predictions-{name}.jsonl" for name in controls} | {"predictions.jsonl", "parts.json", "result.json"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert (result["task"], result["n"], result["metric"]) == ("shapes_test", 20, "exact_match")
+    assert result["prompt_example"].startswith("<|im_start|>user\n<image>\n")
+    assert "20 of 64 rows, seed 0, 10 of each category" in result["sample"]
+    assert set(result["controls"]) == set(controls)
+    for scores in (result["scores"], *result["controls"].values()):
+        assert {name: score["n"] for name, score in scores.items()} == {"overall": 20, "open": 10, "yes/no": 10}
+        assert all(score["low"] <= score["score"] <= score["high"] for score in scores.values())
+    for name in ("predictions", *(f"predictions-{control}" for control in controls)):
+        rows = read_rows(tmp_path / f"{name}.jsonl")
+        assert all(row["score"] == exact_match.score(row["prediction"], row["references"]) for row in rows)
+        assert list(rows[0]) == ["id", "category", "question", "references", "prediction", "score"]
+    assert result["controls"]["prior"]["overall"]["score"] > 0.3  # half the questions are yes/no
+
+
+def test_without_controls(model, processor, tmp_path):
+    assert evaluate(model, processor, SETTINGS, tmp_path, controls=False)["controls"] == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl", "parts.json", "result.json"}
+
+
+def test_finished_parts_are_reused_and_changed_ones_redone(model, processor, tmp_path, monkeypatch):
+    first = evaluate(model, processor, SETTINGS, tmp_path)
+    asked = []
+
+    def counted(*arguments, description, **options):
+        asked.append(description)
+        return real(*arguments, description=description, progress=False, **options)
+
+    real = module.answers
+    monkeypatch.setattr(module, "answers", counted)
+    assert evaluate(model, processor, SETTINGS, tmp_path) == first and not asked
+    (tmp_path / "predictions-blank.jsonl").unlink()
+    assert evaluate(model, processor, SETTINGS, tmp_path)["scores"] == first["scores"]
+    assert asked == ["shapes_test, blank pictures"]
+    asked.clear()
+    with torch.no_grad():
+        model.lm_head.weight.add_(1e-3)
+    evaluate(model, processor, SETTINGS, tmp_path)
+    assert len(asked) == 3
+    asked.clear()
+    evaluate(model, processor, EvalSection(**(vars(SETTINGS) | {"seed": 1})), tmp_path)
+    assert len(asked) == 3
+
+
+def test_a_crash_between_parts_keeps_the_finished_ones(model, processor, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "shuffled", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(model, processor, SETTINGS, tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    asked, real = [], module.answers
+    monkeypatch.setattr(module, "answers", lambda *a, **o: asked.append(o["description"]) or real(*a, **o))
+    evaluate(model, processor, SETTINGS, tmp_path)
+    assert asked == ["shapes_test, shuffled pictures"]
+
+
+def test_digest_sees_training_and_ignores_names_of_folders(processor):
+    model = build_model(processor)
+    before = model_digest(model)
+    assert model_digest(build_model(processor)) == before != model_digest(build_model(processor, seed=1))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(1 + 1e-5)
+    assert model_digest(model) != before
+    assert model_digest(build_model(processor).to(torch.bfloat16)) != before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"task": "shape_test"}, "did you mean 'shapes_test'"), ({"judge": "opne"}, "did you mean 'open'")],
+)
+def test_mistakes_are_found_before_any_answer(changed, message, processor, tmp_path):
+    with pytest.raises(MendableError, match=message):
+        evaluate(None, processor, EvalSection(**(vars(SETTINGS) | changed)), tmp_path)
+
+
+def test_samples_are_seeded_ordered_and_balanced():
+    rows = [row(str(number), "open" if number % 4 == 0 else "yes/no") for number in range(100)]
+    some, note = sample(rows, 40, balance=True, seed=3)
+    assert Counter(example.category for example in some) == {"open": 20, "yes/no": 20}
+    assert [int(example.id) for example in some] == sorted(int(example.id) for example in some)
+    assert sample(rows, 40, True, 3)[0] == some != sample(rows, 40, True, 4)[0]
+    assert note == "a sample of 40 of 100 rows, seed 3, 20 of each category"
+    assert Counter(example.category for example in sample(rows, 0, True, 0)[0]) == {"open": 25, "yes/no": 25}
+    assert len(sample(rows, 7, False, 0)[0]) == 7
+    assert sample(rows, 0, False, 0) == sample(rows, 200, False, 0) == (rows, None)
+    with pytest.raises(MendableError, match="1 rows cannot hold"):
+        sample(rows, 1, True, 0)
+
+
+def test_blank_pictures_are_grey_and_as_large():
+    [changed] = blank([row("a", picture=Image.new("RGB", (7, 5), "red"))])
+    assert changed.images[0].size == (7, 5) and changed.images[0].getcolors() == [(35, (128, 128, 128))]
+    assert changed.question == "what?"
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_no_picture_stays_when_shuffled(count):
+    pictures = [Image.new("RGB", (4, 4), (number, 0, 0)) for number in range(count)]
+    rows = [row(str(number), picture=pictures[number % count].copy()) for number in range(3 * count)]
+    changed = shuffled(rows, seed=0)
+    before, after = ([picture_key(example.images[0]) for example in some] for some in (rows, changed))
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    assert Counter(before) == Counter(after) and after[:count] == after[count : 2 * count]
+    assert changed == shuffled(rows, seed=0)
+
+
+def test_one_picture_cannot_be_shuffled():
+    with pytest.raises(MendableError, match="fewer than two"):
+        shuffled([row(name, picture=Image.new("RGB", (4, 4))) for name in "ab"], seed=0)
+
+
+def test_prior_answers_each_question_as_training_mostly_did():
+    counts = {"what color?": ["red", "blue", "blue"], "is it?": ["yes", "yes", "yes"], "tie?": ["b", "a"]}
+    training = [row(f"{q}{i}", question=q, answer=a) for q, some in counts.items() for i, a in enumerate(some)]
+    asked = [row("1", question="what color? "), row("2", question="unseen?"), row("3", question="tie?")]
+    assert prior(asked, training) == ["blue", "yes", "b"]
+    with pytest.raises(MendableError, match="no training answers"):
+        prior(asked, [])
+
+
+def test_predictions_survive_any_text(tmp_path):
+    rows = [{"prediction": text} for text in ('"\n', "\u2028\x85\r", "é😀", "")]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def summary(low, *highs):
+    names = ("blank", "shuffled", "prior")
+    controls = {
+        n: {"open": {"score": h - 0.05, "low": 0.1, "high": h, "n": 500}} for n, h in zip(names, highs, strict=False)
+    }
+    return {"scores": {"open": {"score": low + 0.02, "low": low, "high": 1, "n": 500}}, "controls": controls}
+
+
+def test_verdict_compares_bounds():
+    found = verdict(summary(0.92, 0.20, 0.25, 0.27), "open")
+    assert found["status"] == "looks"
+    assert "94.0%" in found["sentence"] and "at least 92.0%" in found["sentence"] and "27.0%" in found["sentence"]
+    found = verdict(summary(0.25, 0.20, 0.25, 0.27), "open")
+    assert found["status"] == "does not look"
+    assert "shuffled pictures and the training answers alone" in found["sentence"]
+
+
+def test_verdict_is_withheld_without_a_category_or_controls():
+    assert verdict(summary(0.9, 0.2), None)["status"] == "not judged"
+    assert verdict(summary(0.9), "open")["status"] == "not judged"

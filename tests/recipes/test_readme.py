@@ -1,0 +1,111 @@
+"""The generated tables: right numbers, stale files found, the text around them left alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from mlplora_vlm.errors import MendableError
+from recipes import readme
+
+AROUND = "# Title\n\n<!-- {0}:begin -->\n<!-- {0}:end -->\n\nThe rest.\n"
+
+
+def result(generated, learning_rate, free):
+    def cells(overall, answer):
+        return {
+            "overall": {"score": overall, "low": overall - 0.02, "high": overall + 0.02, "n": 1000},
+            "open": {"score": answer, "low": answer - 0.03, "high": answer + 0.03, "n": 500},
+        }
+
+    return {
+        "recipe": {
+            "name": "llava_vqa",
+            "preset": "demo",
+            "resolved": {
+                "adapter": {"kind": "lora", "generated": generated},
+                "train": {"learning_rate": learning_rate},
+                "eval": {"judge": "open"},
+            },
+        },
+        "adapted_layers": {"language": 210, "projector": 2},
+        "training": {"steps": 120, "final_loss": 0.2113},
+        "scores": {
+            "before": {"scores": cells(0.078, 0.052)},
+            "after": {"scores": cells(0.948, free), "controls": {"prior": cells(0.528, 0.232)}},
+        },
+        "verify": {"collapse_error": 1.3e-7, "merge_error": 4.4e-7},
+    }
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "docs/demo/lora").mkdir(parents=True)
+    (tmp_path / "README.md").write_text(AROUND.format("demo-result"))
+    (tmp_path / "recipes/README.md").write_text(AROUND.format("recipes"))
+    shutil.copy(readme.ROOT / "recipes/llava_vqa.yaml", tmp_path / "recipes")
+    (tmp_path / readme.RESULT).write_text(json.dumps(result(True, 3e-4, 0.942)))
+    return tmp_path
+
+
+def test_tables_are_written_once_and_then_found_fresh(root):
+    files = [root / "README.md", root / "recipes/README.md"]
+    assert readme.update(root, check=True) == files
+    assert files[0].read_text() == AROUND.format("demo-result")
+    assert readme.update(root) == files
+    assert readme.update(root, check=True) == []
+    for file in files:
+        assert file.read_text().startswith("# Title\n") and file.read_text().endswith("\n\nThe rest.\n")
+
+
+def test_changed_result_makes_the_readme_stale(root):
+    readme.update(root)
+    (root / readme.RESULT).write_text(json.dumps(result(True, 3e-4, 0.931)))
+    assert root / "README.md" in readme.update(root, check=True)
+
+
+def test_result_table_holds_the_scores_and_the_proof(root):
+    lines = readme.result_table(root).replace("\u00a0", " ").splitlines()
+    assert lines[0] == "|  | overall, N = 1,000 | open, N = 500 |"
+    assert "| **after** | 94.8 % (92.8–96.8) | 94.2 % (91.2–97.2) |" in lines
+    assert "| answer prior | 52.8 % (50.8–54.8) | 23.2 % (20.2–26.2) |" in lines
+    assert "adapted layers: 210 language, 2 projector; error of collapse 1.3e-7, of merge 4.4e-7" in lines[-1]
+
+
+def test_other_methods_stand_beside_the_demo(root):
+    for name, rate in (("same-rate", 3e-4), ("own-rate", 1e-3)):
+        (root / readme.COMPARED / f"{name}.json").write_text(json.dumps(result(False, rate, 0.913)))
+    table = readme.result_table(root).replace("\u00a0", " ")
+    assert "| OP-LoRA | 3e-4 | 120 | 0.211 | 94.2 % (91.2–97.2) | 94.8 % (92.8–96.8) |" in table
+    assert "| LoRA | 1e-3 | 120 | 0.211 | 91.3 % (88.3–94.3) | 94.8 % (92.8–96.8) |" in table
+
+
+def test_every_preset_has_a_row(root):
+    from recipes.recipe import available_presets
+
+    table = readme.recipe_table(root)
+    presets = available_presets(root / "recipes/llava_vqa.yaml")
+    assert len(table.splitlines()) == 2 + len(presets)
+    for preset in presets:
+        assert f"| llava_vqa | `{preset}` |" in table
+    assert "open 94.2\u00a0%" in table
+
+
+def test_without_a_result_the_table_says_so(root):
+    (root / readme.RESULT).unlink()
+    assert readme.result_table(root) == readme.NO_RESULT
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<!-- t:end --><!-- t:begin -->", "<!-- t:begin --><!-- t:begin --><!-- t:end -->"]
+)
+def test_file_without_a_place_is_refused(tmp_path, text):
+    with pytest.raises(MendableError, match="no place"):
+        readme.replaced(text, "t", "table", tmp_path)
+
+
+def test_cell_cannot_break_the_table():
+    assert readme.markdown(["a|b"], [["c\nd"]]).splitlines() == ["| a\\|b |", "| --- |", "| c d |"]
