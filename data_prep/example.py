@@ -15,7 +15,7 @@ class Example:
     """One question about one or more pictures, with its reference answers.
 
     ``id`` is unique within its source and split and names the row for people.
-    ``images`` are file paths (opened late, in the collator's worker) or pictures that a source draws or holds in memory.
+    ``images`` are file paths (opened late, in the collator's worker) or pictures that a source draws or holds.
     ``answer`` is what training teaches; ``references`` are all answers that evaluation accepts (``answer`` among them).
     ``category`` is the group that scores are reported for, such as ``yes/no`` or ``open``.
     """

@@ -53,7 +53,7 @@ class AdapterSection:
     """Parts of the model, as the family card names them."""
     rank: int = 16
     """LoRA rank r: A is (r, in), B is (out, r)."""
-    alpha: float = 32.0
+    alpha: int = 32
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
     """Dropout on the adapter's input."""
@@ -81,12 +81,14 @@ def targets(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) 
     import torch
 
     linears = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    found = {part: [n for n in linears if re.fullmatch(card.pattern(part), n)] for part in settings.on}
+    found: dict[str, list[str]] = {
+        part: [n for n in linears if re.fullmatch(card.pattern(part), n)] for part in settings.on
+    }
     for part, names in found.items():
         if not names:
             some = ", ".join(linears[:3] + linears[-3:])
             raise MendableError(
-                f"adapter.on names {part!r}, but its pattern {card.pattern(part)!r} matches none of {len(linears)} linear layers",
+                f"adapter.on names {part!r}, but {card.pattern(part)!r} fits none of {len(linears)} linears",
                 f"mlplora_vlm/families/ card {card.model_type!r}",
                 f"layers are called like: {some}",
             )

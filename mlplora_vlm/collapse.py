@@ -35,7 +35,9 @@ def collapse(trained: Path, out: Path, base: str) -> dict[str, Any]:
     write_json(part / "adapter_config.json", config | {"base_model_name_or_path": base, "inference_mode": True})
     digest = tensors_digest(tensors)
     if tensors_digest(load_file(part / "adapter_model.safetensors")) != digest:
-        raise MendableError("the written adapter is not the trained one", str(out), "check the disk, then collapse again")
+        raise MendableError(
+            "the written adapter is not the trained one", str(out), "check the disk, then collapse again"
+        )
     shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return {"layers": layers, "parameters": sum(t.numel() for t in tensors.values()), "sha256": digest}

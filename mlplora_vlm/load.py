@@ -41,7 +41,7 @@ class ModelSection:
 
 
 def resolve_dtype(dtype: str) -> torch.dtype:
-    """The precision that "auto" means on this machine: bfloat16 where the hardware multiplies it faster than float32."""
+    """The precision that "auto" means on this machine: bfloat16 where the hardware is faster in it."""
     import torch
 
     if dtype != "auto":
@@ -82,7 +82,7 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
     if settings.quantization == "nf4":
         check_quantized(model, card)
     elif device:
-        model.to(device)
+        model.to(device)  # type: ignore[arg-type]
     return model
 
 
@@ -131,7 +131,7 @@ def _nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
 
 
 def check_quantized(model: PreTrainedModel, card: FamilyCard) -> None:
-    """Raises `MendableError` unless exactly the language layers are 4-bit: a skip name that matches nothing is silent."""
+    """Raises `MendableError` unless only language layers are 4-bit: a skip name that matches nothing is silent."""
     from bitsandbytes.nn import Linear4bit
 
     four_bit = {name for name, module in model.named_modules() if isinstance(module, Linear4bit)}

@@ -35,7 +35,9 @@ def adapter_groups(model: nn.Module, adapter: str = "default") -> list[dict[str,
         {"name": name, "params": [m.lora_A[adapter].weight, m.lora_B[adapter].weight]} for name, m in layers.items()
     ]
     if not groups:
-        raise MendableError(f"the model has no LoRA layer of adapter {adapter!r}", fix="attach a PEFT LoRA adapter first")
+        raise MendableError(
+            f"the model has no LoRA layer of adapter {adapter!r}", fix="attach a PEFT LoRA adapter first"
+        )
     grouped = {id(p) for group in groups for p in group["params"]}
     others = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
     if others:
@@ -73,7 +75,7 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
     """AdamW on the generators behind LoRA's A and B.
 
     ``params``: groups as `adapter_groups` makes them.  ``states``: "float32", or "8bit" for bitsandbytes' AdamW8bit.
-    ``device``: "model", or "cpu" to keep the generator in host memory.  ``zero_stage``: DeepSpeed's stage, 0 without it.
+    ``device``: "model", or "cpu" to keep the generator in host memory.  ``zero_stage``: DeepSpeed's, or 0.
     ``inner``: another optimizer class for the generator's tensors (the tests use SGD).
     Building it writes the generator's start into A and B.
     """
@@ -96,11 +98,11 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         inner: type[torch.optim.Optimizer] | None = None,
     ) -> None:
         groups = [dict(group, shapes=[tuple(full_shape(p)) for p in group["params"]]) for group in params]
-        self.form = {"hidden": hidden, "z_dim": z_dim, "z_std": z_std, "seed": seed}
+        self.form: dict[str, Any] = {"hidden": hidden, "z_dim": z_dim, "z_std": z_std, "seed": seed}
         self.states, self.device, self.zero_stage, self.inner_class = states, device, zero_stage, inner
         self.layers: dict[str, _LayerGenerator] = {}
         self._saved: dict[str, dict[str, Any]] = {}
-        defaults = {"lr": lr, "weight_decay": weight_decay}
+        defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         if inner is None:
             defaults |= {"betas": betas, "eps": eps}
         self.inner_settings = tuple(defaults)
@@ -168,7 +170,7 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
             _write(params, P, [p.shape for p in params])
         return loss
 
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, Any]:
         """The generators by layer name, and the groups' settings.
 
         Not torch's own form: that would cast every state to the parameter's precision when it is loaded.

@@ -75,7 +75,14 @@ class TrainSection:
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
         """(key, what is wrong, how to mend) for every value that cannot work."""
-        for key in ("batch_size", "gradient_accumulation", "processes", "save_steps", "logging_steps", "keep_checkpoints"):
+        for key in (
+            "batch_size",
+            "gradient_accumulation",
+            "processes",
+            "save_steps",
+            "logging_steps",
+            "keep_checkpoints",
+        ):
             if getattr(self, key) < 1:
                 yield key, f"{key} must be at least 1", "1 is the smallest value that works"
         for key in ("max_steps", "workers", "eval_steps", "weight_decay", "max_grad_norm"):
@@ -90,7 +97,11 @@ class TrainSection:
         if self.keep_best and not self.eval_steps:
             yield "keep_best", "keep_best needs evaluations to choose by", "set train.eval_steps"
         if self.keep_best and self.eval_steps and self.save_steps % self.eval_steps:
-            yield "save_steps", "with keep_best, checkpoints must fall on evaluations", "make save_steps a multiple of eval_steps"
+            yield (
+                "save_steps",
+                "with keep_best, checkpoints must fall on evaluations",
+                "make save_steps a multiple of eval_steps",
+            )
         if self.offload and self.zero_stage in (0, 1):
             yield "offload", f"ZeRO stage {self.zero_stage} offloads nothing", "use zero_stage 2 or 3"
 
@@ -206,12 +217,12 @@ def adapter_optimizer(model: PeftModel, settings: TrainSection, adapter: Adapter
 
 def train(
     model: PeftModel,
-    data: Dataset,
+    data: Dataset | list[Any],
     collator: Callable[..., dict[str, Tensor]],
     settings: TrainSection,
     adapter: AdapterSection,
     arguments: TrainingArguments,
-    held_back: Dataset | None = None,
+    held_back: Dataset | list[Any] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trainer:
     """Trains, resuming from the last whole checkpoint in ``arguments.output_dir`` where there is one.
@@ -222,7 +233,7 @@ def train(
 
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
 
-    out = Path(arguments.output_dir)
+    out = Path(str(arguments.output_dir))
     clock = _step_clock()
     trainer = Trainer(
         model=model,

@@ -60,7 +60,7 @@ def verify_logits(path: str, settings: ModelSection, adapter: Path, merged: Path
     del tuned
     whole = answer_logits(load_model(str(merged), merged_settings(settings, merged), best_device()).eval(), batch)
     dtype = str(resolve_dtype(settings.dtype)).removeprefix("torch.")
-    facts = {
+    facts: dict[str, Any] = {
         "dtype": dtype,
         "answer_tokens": len(wanted),
         "collapse_error": relative_error(collapsed, wanted),
@@ -72,7 +72,7 @@ def verify_logits(path: str, settings: ModelSection, adapter: Path, merged: Path
     for step, folder in (("collapse", adapter), ("merge", merged)):
         if not facts[f"{step}_error"] <= facts[f"{step}_bound"]:  # NaN fails too
             raise MendableError(
-                f"after {step} the logits differ by {facts[f'{step}_error']:.1e}, more than {BOUNDS[dtype]:.0e} ({dtype})",
+                f"after {step} logits differ by {facts[f'{step}_error']:.1e}, above {BOUNDS[dtype]:.0e} ({dtype})",
                 str(folder),
                 f"run again with --from {step}; nothing has been published",
             )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError, MendableErrors
 from recipes.environment import check_environment, cuda_memory_gib
 from recipes.recipe import Recipe, available_presets, choose_preset, load_recipe, load_resolved
@@ -21,9 +22,9 @@ EXAMPLES = """examples:
   python -m recipes plan recipes/llava_vqa.yaml --preset qlora-24gb  layers, memory and commands, without weights or GPU
   torchrun --nproc_per_node 2 -m recipes train out/llava_vqa-demo    the training alone, as `run` starts it
 """
-RUN = """The stages are prepare, attach, before, train, after, collapse, merge, verify; then result.json and report.html are
-written. The same command again goes on after the last finished stage, and a broken training goes on from its last whole
-checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each with OUT
+RUN = """The stages are prepare, attach, before, train, after, collapse, merge, verify; then come result.json and
+report.html. The same command again goes on after the last finished stage, and a broken training goes on from its last
+whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each with OUT
 on a shared disk; node 0 does everything but the training alone."""
 
 
@@ -92,7 +93,14 @@ def plan(given: argparse.Namespace) -> int:
     from recipes.stages import STAGES
 
     out = _out(given, recipe)
-    start = ["python", "-m", "recipes", "run", str(given.recipe), *(["--preset", recipe.preset] if recipe.preset else [])]
+    start = [
+        "python",
+        "-m",
+        "recipes",
+        "run",
+        str(given.recipe),
+        *(["--preset", recipe.preset] if recipe.preset else []),
+    ]
     commands = [
         shlex.join(["torchrun", *train_command(recipe, out)[3:]])
         if stage.name == "train"
@@ -111,6 +119,18 @@ def train(given: argparse.Namespace) -> int:
     from recipes.stages import train_process
 
     train_process(load_resolved(given.out / "resolved.yaml"), given.out)
+    return 0
+
+
+def requirements(given: argparse.Namespace) -> int:
+    """Prints the requirement files that the chosen preset needs beside requirements.txt."""
+    preset, _ = choose_preset(available_presets(given.recipe), cuda_memory_gib(), given.preset)
+    recipe = load_recipe(given.recipe, preset, given.overrides)
+    if recipe.model.id == "demo/llava-smollm2-135m" or "easy_vqa" in (
+        recipe.data.source,
+        TASKS[recipe.eval.task].source,
+    ):
+        print("requirements-demo.txt")
     return 0
 
 
@@ -133,7 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     raw = argparse.RawDescriptionHelpFormatter
-    for name, verb, text in (("run", run, RUN), ("plan", plan, plan.__doc__)):
+    verbs_of_a_recipe = (("run", run, RUN), ("plan", plan, plan.__doc__), ("requirements", requirements, None))
+    for name, verb, text in verbs_of_a_recipe:
         one = verbs.add_parser(name, help=str(verb.__doc__), description=text, epilog=EXAMPLES, formatter_class=raw)
         one.add_argument("recipe", type=Path, help="a recipe, such as recipes/llava_vqa.yaml")
         one.add_argument("overrides", nargs="*", metavar="section.key=value", help="over the recipe and its preset")
@@ -141,10 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         out = os.environ.get("OUT")
         one.add_argument("--out", type=Path, default=Path(out) if out else None, help="($OUT; out/NAME-PRESET)")
         one.set_defaults(verb=verb)
-        if name == "run":
+        if name != "plan":  # `requirements` takes what `run` takes, since a recipe's shell file passes both the same
             one.add_argument("--from", dest="start", metavar="STAGE", help="do this stage and all after it anew")
             one.add_argument("--only", metavar="STAGE", help="do this stage alone, anew")
-            one.add_argument("--force", action="store_true", help="do everything anew, over another recipe's training too")
+            one.add_argument(
+                "--force", action="store_true", help="do everything anew, over another recipe's training too"
+            )
             one.add_argument("--dry-run", action="store_true", help="the same as the verb plan")
     one = verbs.add_parser("train", help=str(train.__doc__), description="torchrun starts this; see run.")
     one.add_argument("out", type=Path, help="the output folder of a run, with its resolved.yaml")

@@ -69,7 +69,10 @@ class Chain:
     def digest(self, name: str) -> str:
         """What a stage's result hangs on: its recipe sections, and those of the stages before it."""
         stage, whole = self.stages[name], self.recipe.to_dict()
-        parts = [{section: whole[section] for section in stage.sections}, [self.digest(before) for before in stage.after]]
+        parts = [
+            {section: whole[section] for section in stage.sections},
+            [self.digest(before) for before in stage.after],
+        ]
         return hashlib.sha256(json.dumps([name, parts], sort_keys=True).encode()).hexdigest()
 
     def stamp(self, name: str) -> dict[str, Any]:

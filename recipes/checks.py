@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from data_prep.demo.models import EMBEDDED
 from data_prep.prompts import PROMPTS
 from data_prep.sources import SOURCES
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import did_you_mean
-from mlplora_vlm.families.published import published_ids
 
 if TYPE_CHECKING:
     from recipes.recipe import Recipe
@@ -47,8 +47,7 @@ def task_exists(recipe: Recipe) -> Iterator[Problem]:
 def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
     """A model that is assembled here must be one of those that are."""
     if recipe.model.id.startswith("demo/"):
-        demos = [name for name in published_ids() if name.startswith("demo/")]
-        yield from _known("model.id", recipe.model.id, demos, "data_prep/demo/")
+        yield from _known("model.id", recipe.model.id, EMBEDDED, "data_prep/demo/models.py")
 
 
 def held_out(recipe: Recipe) -> Iterator[Problem]:
@@ -140,7 +139,7 @@ def _known(key: str, name: str, known: Collection[str], where: str) -> Iterator[
         yield key, f"there is no {name!r}{did_you_mean(name, known)}", f"{where} has: {', '.join(sorted(known))}"
 
 
-class _BrokenKey(Exception):  # noqa: N818
+class _BrokenKey(Exception):
     """A check asks for a value that could not be read."""
 
 

@@ -27,7 +27,7 @@ def train_command(recipe: Recipe, out: Path) -> list[str]:
 
 
 def train_environment(recipe: Recipe) -> dict[str, str]:
-    """The environment of the training processes: threads shared out, DeepSpeed told of the CPU where there is no GPU."""
+    """The environment of the training processes: threads shared out, and no GPU told to DeepSpeed."""
     import torch
 
     added = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // recipe.train.processes))}

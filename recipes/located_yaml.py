@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -38,15 +38,14 @@ class PlainLoader(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As the base class does, within `MAX_DEPTH` levels and without aliases."""
         event = self.peek_event()
+        mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read here", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read here", problem_mark=mark)
         if self.depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -80,6 +79,15 @@ class PlainDumper(yaml.SafeDumper):
 
 for _tag, _pattern in SCALARS.items():
     PlainDumper.add_implicit_resolver(_tag, _pattern, _FIRST[_tag.rpartition(":")[2]])
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Unusual line breaks are escaped: PyYAML would write them as they are, and read them back as spaces."""
+    style = '"' if re.search("[\r\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+PlainDumper.add_representer(str, _text)
 
 
 def dump(data: object) -> str:

@@ -58,8 +58,8 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
         "verify": output["verify"],
     }
     write_json(out / "result.json", result)
-    rows = [read_rows(out / "eval" / when / "predictions.jsonl") for when in ("before", "after")]
-    pairs = {pair.id: pair for pair in pick(*rows, n=GALLERY, seed=recipe.eval.seed)}
+    rows_before, rows_after = (read_rows(out / "eval" / when / "predictions.jsonl") for when in ("before", "after"))
+    pairs = {pair.id: pair for pair in pick(rows_before, rows_after, n=GALLERY, seed=recipe.eval.seed)}
     shown = task_examples(TASKS[recipe.eval.task], recipe.eval.folder, pairs)
     pictures = {example.id: open_image(example.images[0]) for example in shown}
     write_report(out, result, [Sample(image=pictures[name], **vars(pair)) for name, pair in pairs.items()])

@@ -5,7 +5,6 @@ Every function takes the recipe and the output folder and returns what result.js
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any

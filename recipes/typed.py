@@ -31,7 +31,7 @@ class Findings:
         self.errors.append(MendableError(what, where, fix))
 
 
-class _Unfit(Exception):  # noqa: N818
+class _Unfit(Exception):
     """A value does not fit its type; the message says what was expected and what was given."""
 
 

@@ -1,6 +1,6 @@
 """Trains the projector that the repo ships: ``python -m data_prep.demo.align`` (LLaVA's stage 1).
 
-About twelve minutes on two cores.  The ViT and SmolLM2 stay frozen; the projector alone learns from captions of
+About a quarter of an hour on two cores.  The ViT and SmolLM2 stay frozen; the projector alone learns from captions of
 Easy-VQA's train pictures (MIT).  It sees each channel of the ViT's features standardised; mean and scale are folded
 into its first layer at the end, so that what is written is a plain LLaVA projector.
 """

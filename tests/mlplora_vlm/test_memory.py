@@ -87,11 +87,8 @@ def test_the_generator_is_counted_exactly(states: Any) -> None:
     adapter = AdapterSection(rank=4, generator=GeneratorSection(hidden=16, states=states))
     model = small_llava()
     found = targets(model, adapter, card_for("llava"))
-    layers = [
-        (4 * model.get_submodule(n).in_features, 4 * model.get_submodule(n).out_features)
-        for ns in found.values()
-        for n in ns
-    ]
+    linears: list[Any] = [model.get_submodule(name) for names in found.values() for name in names]
+    layers = [(4 * linear.in_features, 4 * linear.out_features) for linear in linears]
     peft, _ = attach(model, adapter)
     optimizer = GeneratedAdapterOptimizer(adapter_groups(peft), hidden=16, states=states)
     for parameter in peft.parameters():

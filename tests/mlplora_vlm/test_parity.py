@@ -28,7 +28,8 @@ def launch(folder: Path, world: int, cases: list[dict]) -> None:
     done = subprocess.run(
         [*command, str(Path(__file__).with_name("parity_worker.py")), str(folder)],
         cwd=root,
-        env=os.environ | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env=os.environ
+        | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=900,
@@ -79,7 +80,9 @@ def train_by_autograd(folder: Path, sgd: bool):
     mlps, names = [], {id(p): name for name, p in model.named_parameters()}
     for group in adapter_groups(model):
         start = new_generator(group["name"], [p.numel() for p in group["params"]], **form)
-        mlps.append((AutogradGenerator(start, [p.shape for p in group["params"]]), [names[id(p)] for p in group["params"]]))
+        mlps.append(
+            (AutogradGenerator(start, [p.shape for p in group["params"]]), [names[id(p)] for p in group["params"]])
+        )
     tensors = [p for mlp, _ in mlps for p in mlp.parameters()]
     if sgd:
         optimizer = torch.optim.SGD(tensors, lr=1.0, weight_decay=0.1)
@@ -99,7 +102,9 @@ def train_by_autograd(folder: Path, sgd: bool):
             batch = parity.collate(rows[i : i + len(rows) // parity.ACCUMULATION])
             labels = batch.pop("labels")
             logits = functional_call(model, adapters(), kwargs=batch).logits
-            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+            loss = torch.nn.functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+            )
             (loss / answer_tokens).backward()
         optimizer.step()
         scheduler.step()

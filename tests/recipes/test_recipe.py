@@ -131,7 +131,7 @@ data:
   limit: many
 adapter:
   rank: 0
-  alpha: "16"
+  dropout: "0.1"
   on: [language, language]
   generator: {hidden: yes, states: 8bits}
 train:
@@ -155,7 +155,7 @@ MESSY_FINDINGS = [
     "messy.yaml:11 data.max_length | data.max_length: expected a whole number, got 1e2 (did you mean 100?)",
     "messy.yaml:12 data.limit | data.limit: expected a whole number, got the text 'many'",
     "messy.yaml:14 adapter.rank | adapter.rank: rank must be at least 1",
-    "messy.yaml:15 adapter.alpha | adapter.alpha: expected a finite number, got the text '16'",
+    "messy.yaml:15 adapter.dropout | adapter.dropout: expected a finite number, got the text '0.1'",
     "messy.yaml:16 adapter.on | adapter.on: language is named twice",
     "messy.yaml:17 adapter.generator.hidden | adapter.generator.hidden: expected a whole number, got the text 'yes'",
     "messy.yaml:17 adapter.generator.states | adapter.generator.states: expected one of float32, 8bit, "
@@ -297,14 +297,15 @@ def test_any_text_is_a_recipe_or_a_mendable_error(tmp_path_factory: pytest.TempP
 
 
 TEXTS = st.text(min_size=1, max_size=20).filter(lambda text: text.strip() and not text.startswith("demo/"))
+HARD_TEXTS = ["1e4", "on", "null", "~", "0x1", "2024-01-01", "1:30", "", "a\x85", "\u2028b\r", "\ufeff", "x\n\n y: #"]
 CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "model.id": TEXTS,
     "model.revision": st.none() | TEXTS,
-    "data.folder": st.none() | st.sampled_from(["1e4", "on", "null", "~", "0x1", "2024-01-01", "1:30", ""]) | TEXTS,
+    "data.folder": st.none() | st.sampled_from(HARD_TEXTS) | TEXTS,
     "data.limit": st.integers(0, 10**12),
     "adapter.generated": st.booleans(),
     "adapter.on": st.lists(st.sampled_from(["language", "projector", "vision"]), min_size=1, max_size=3, unique=True),
-    "adapter.alpha": st.floats(1e-300, 1e299, allow_nan=False),
+    "train.weight_decay": st.floats(0, 1e299, allow_nan=False),
     "adapter.generator.states": st.sampled_from(["float32", "8bit"]),
     "train.learning_rate": st.floats(1e-12, 1.0, allow_nan=False),
     "train.report_to": st.lists(st.sampled_from(["tensorboard", "trackio", "wandb"]), max_size=3, unique=True),

@@ -1,0 +1,16 @@
+# Thin names for the same commands.
+PYTHON ?= .venv/bin/python
+
+.PHONY: setup test lint format
+setup:
+	bash -c 'source recipes/_setup.sh && setup && install requirements-dev.txt'
+test:
+	bash tests/run.sh
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m recipes.readme --check
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Linters, then every test.  Arguments go to pytest: bash tests/run.sh -m "not slow"
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source recipes/_setup.sh
+setup
+install requirements-dev.txt || die "requirements-dev.txt could not be installed" "see pip's message above"
+install requirements-demo.txt --no-deps || echo "the demo's packages are missing: tests that need them are skipped"
+make lint PYTHON="$PYTHON"
+exec "$PYTHON" -m pytest tests -rs --durations=12 "$@"
