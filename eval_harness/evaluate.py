@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,11 +14,12 @@ from data_prep.prompts import PROMPTS
 from data_prep.sources import open_source
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.generate import answers
-from eval_harness.predictions import digest, model_digest, read_rows, rows_of, write_rows, write_text
+from eval_harness.predictions import digest, model_digest, read_rows, rows_of, write_rows
 from eval_harness.sampling import sample
 from eval_harness.stats import interval
 from eval_harness.tasks import TASKS, Task
 from mlplora_vlm.errors import MendableError, did_you_mean
+from mlplora_vlm.files import read_json, write_json
 
 if TYPE_CHECKING:
     from data_prep.example import Example
@@ -85,7 +85,7 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
         else:
             parts[name] = run.answered(name, blank(rows) if name == "blank" else shuffled(rows, settings.seed))
     result = _summary(run, parts, rows, note)
-    write_text(out / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(out / "result.json", result)
     return result
 
 
@@ -181,12 +181,12 @@ class _Run:
 
     def _state(self) -> dict[str, dict[str, Any]]:
         try:
-            return json.loads((self.out / "parts.json").read_text(encoding="utf-8"))
+            return read_json(self.out / "parts.json")
         except (FileNotFoundError, ValueError):
             return {}
 
     def _keep(self, state: dict[str, dict[str, Any]]) -> None:
-        write_text(self.out / "parts.json", json.dumps(state, indent=2) + "\n")
+        write_json(self.out / "parts.json", state)
 
     def _key(self, examples: Sequence[Example]) -> str:
         """What the answers hang on; the batch size is not part of it."""

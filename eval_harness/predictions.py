@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.example import Example
+from mlplora_vlm.files import write_text
 
 
 def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
@@ -24,14 +25,6 @@ def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Seq
         }
         for example, prediction, score in zip(examples, predictions, scores, strict=True)
     ]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the file in one step: a broken run leaves the old file or none, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -108,7 +108,7 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules="|".join(f"({card.pattern(part)})" for part in settings.on),
+        target_modules=[name for names in found.values() for name in names],
         task_type="CAUSAL_LM",
     )
     # fp32 masters are the engine's business; PEFT's own up-cast would give fp32 adapters on a bf16 model

@@ -112,7 +112,8 @@ def deepspeed_config(settings: TrainSection) -> dict[str, Any]:
     ``zero_allow_untested_optimizer`` lets ZeRO shard our optimizer; without the clipping line DeepSpeed would clip at
     1.0 in silence.
     """
-    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    # a bucket of adapter gradients; DeepSpeed's default of 5e8 numbers would hold a gigabyte for nothing
+    zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": 50_000_000}
     if settings.zero_stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     if settings.offload:

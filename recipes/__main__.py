@@ -24,8 +24,8 @@ EXAMPLES = """examples:
 """
 RUN = """The stages are prepare, attach, before, train, after, collapse, merge, verify; then come result.json and
 report.html. The same command again goes on after the last finished stage, and a broken training goes on from its last
-whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each with OUT
-on a shared disk; node 0 does everything but the training alone."""
+whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each
+with OUT on a shared disk; node 0 does everything but the training alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

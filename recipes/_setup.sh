@@ -52,8 +52,10 @@ setup() {
 # setup_recipe RECIPE.yaml [ARGUMENT …]: the environment, and what the chosen preset needs beside it
 setup_recipe() {
     setup
-    local file
-    for file in $("$PYTHON" -m recipes requirements "$@"); do
+    case " $* " in *" --help "* | *" -h "*) return ;; esac
+    local file files
+    files=$("$PYTHON" -m recipes requirements "$@") || exit 2
+    for file in $files; do
         install "$file" --no-deps ||
             die "a package of $file cannot be installed (pip names it above); it ships the preset's weights or pictures" \
                 "PRESET=smoke runs the same chain without it"

@@ -154,17 +154,13 @@ def _model(recipe: Recipe, reachable: Callable[[str], bool]) -> Iterator[Mendabl
 
 
 def _demo_model(name: str) -> Iterator[MendableError]:
-    """The packages that ship the demo's weights; a model without such packages has nothing to miss."""
-    from data_prep.demo import smollm2_llava
-    from data_prep.demo.packages import package_file
+    """The packages that ship the demo's weights; the tiny model needs none."""
+    from data_prep.demo.models import check_model
 
-    if "smollm2" not in name:
-        return
-    for file in (smollm2_llava._GGUF, smollm2_llava._ONNX):
-        try:
-            package_file(*file)
-        except MendableError as error:
-            yield error
+    try:
+        check_model(name)
+    except MendableError as error:
+        yield error
 
 
 def _cached(name: str, revision: str | None) -> bool:

@@ -177,7 +177,7 @@ def _split(recipe: Recipe, load_examples: Any) -> Any:
 STAGES = (
     Stage("prepare", prepare, ("model", "data", "train"), ()),
     Stage("attach", attach, ("model", "data", "adapter", "train", "eval", "hardware"), ("prepare",)),
-    Stage("before", before, ("model", "eval"), ("prepare",), ("eval/before",), resumes=True),
+    Stage("before", before, ("model", "eval"), (), ("eval/before",), resumes=True),
     Stage("train", train, ("model", "data", "adapter", "train"), ("prepare",), ("train",), resumes=True),
     Stage("after", after, ("model", "eval"), ("train",), ("eval/after",), resumes=True),
     Stage("collapse", collapse, ("model",), ("train",), ("adapter",)),

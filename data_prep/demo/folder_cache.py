@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -13,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_json, sha256, write_json
 
 MANIFEST = "manifest.json"
 
@@ -23,12 +22,6 @@ def cache_root() -> Path:
         return Path(own).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mlplora_vlm"
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cached_folder(name: str, made_from: dict[str, str], build: Callable[[Path], None], size: int) -> Path:
@@ -68,7 +61,7 @@ def cached_folder(name: str, made_from: dict[str, str], build: Callable[[Path], 
 def fault(folder: Path, made_from: dict[str, str]) -> str:
     """Why the folder cannot be used as one made from ``made_from``, in a few words; empty when it can."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
         before, files = dict(manifest["made_from"]), dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {MANIFEST} is missing or damaged"
@@ -85,7 +78,7 @@ def fault(folder: Path, made_from: dict[str, str]) -> str:
 def _write_manifest(folder: Path, made_from: dict[str, str]) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {"made_from": made_from, "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files}}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, manifest)
 
 
 @contextmanager

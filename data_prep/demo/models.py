@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlplora_vlm.errors import MendableError, did_you_mean
+from mlplora_vlm.files import sha256
 
 
 def _smollm2() -> Path:
@@ -14,7 +15,7 @@ def _smollm2() -> Path:
 
 
 def _tiny() -> Path:
-    from data_prep.demo.folder_cache import cached_folder, sha256
+    from data_prep.demo.folder_cache import cached_folder
     from data_prep.demo.packages import package_version
     from data_prep.demo.tiny_llava import CHAT_TEMPLATE, build
 
@@ -37,10 +38,19 @@ def model_path(model_id: str) -> str:
     """The folder of an embedded model, made at the first call; any other id or folder is returned as it is."""
     if not model_id.startswith("demo/"):
         return model_id
+    check_model(model_id)
+    return str(EMBEDDED[model_id]())
+
+
+def check_model(model_id: str) -> None:
+    """Raises MendableError for an embedded model that is not known, or whose packages are missing."""
     if model_id not in EMBEDDED:
         raise MendableError(
             f"there is no embedded model {model_id!r}{did_you_mean(model_id, EMBEDDED)}",
             "model.id",
             f"known: {', '.join(EMBEDDED)}",
         )
-    return str(EMBEDDED[model_id]())
+    if EMBEDDED[model_id] is _smollm2:
+        from data_prep.demo.smollm2_llava import check_packages
+
+        check_packages()

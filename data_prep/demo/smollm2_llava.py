@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.demo.folder_cache import cached_folder, sha256
+from data_prep.demo.folder_cache import cached_folder
 from data_prep.demo.onnx_vit import dinov2_config, read_vit
 from data_prep.demo.packages import package_file, package_version
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +41,7 @@ def assemble() -> Path:
     That takes half a minute and about 630 MB in the cache; later calls check its files by hash and reuse it.
     Raises MendableError where a package that ships the weights is missing or the cache cannot be written.
     """
-    for needed in (_GGUF, _ONNX, *_READERS):
-        package_file(*needed)
+    check_packages()
     if not PROJECTOR.is_file():
         fix = "check it out again, or: python -m data_prep.demo.align"
         raise MendableError("the projector is missing", str(PROJECTOR), fix)
@@ -53,6 +53,12 @@ def assemble() -> Path:
         CHAT_TEMPLATE.name: sha256(CHAT_TEMPLATE),
     }
     return cached_folder("smollm2_llava", made_from, _save, size=640_000_000)
+
+
+def check_packages() -> None:
+    """Raises MendableError, naming it, where a package that ships or reads the weights is missing."""
+    for needed in (_GGUF, _ONNX, *_READERS):
+        package_file(*needed)
 
 
 def _save(folder: Path) -> None:

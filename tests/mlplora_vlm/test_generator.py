@@ -32,7 +32,7 @@ def test_hand_made_gradients_equal_autograd(a, b, hidden, z_dim, seed):
         torch.testing.assert_close(gradient, getattr(oracle, name).grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_adapter_starts_as_the_identity_with_kaiming_rows_for_A():
+def test_adapter_starts_as_the_identity_with_kaiming_rows():
     g = new_generator("layer", [6000, 4000], 32, 128, 0.1, 0)
     P = generate(g)
     assert P[:6000].any() and not P[6000:].any(), "A is random, B is 0"

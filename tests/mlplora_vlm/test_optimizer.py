@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 
@@ -32,7 +33,7 @@ class LoraLinear(nn.Module):
 
 def network(*widths: int) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(*(LoraLinear(i, o, 3) for i, o in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(LoraLinear(i, o, 3) for i, o in itertools.pairwise(widths)))
 
 
 def train(model, optimizer, steps, begin=0):

@@ -134,7 +134,8 @@ def test_a_mistake_inside_a_stage_arrives_whole(recipe, tmp_path):
 
 
 def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path):
-    code = f"import time\nfrom pathlib import Path\nfrom recipes.chain import locked\nwith locked(Path({str(tmp_path)!r})):\n"
+    code = "import time\nfrom pathlib import Path\nfrom recipes.chain import locked\n"
+    code += f"with locked(Path({str(tmp_path)!r})):\n"
     holder = subprocess.Popen([sys.executable, "-c", code + "    print('held', flush=True); time.sleep(60)"],
                               cwd=ROOT, stdout=subprocess.PIPE, text=True)  # fmt: skip
     try:

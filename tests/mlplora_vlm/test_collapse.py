@@ -1,0 +1,60 @@
+"""Collapse writes exactly a stock PEFT folder, equal to what was trained, and refuses what cannot have been."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mlplora_vlm.collapse import ADAPTER_FILES, collapse, tensors_digest
+from mlplora_vlm.errors import MendableError
+
+NAME = "base_model.model.model.language_model.layers.0.mlp.up_proj"
+
+
+def trained(folder, **changes):
+    tensors = {f"{NAME}.lora_A.weight": torch.randn(3, 5), f"{NAME}.lora_B.weight": torch.randn(7, 3)} | changes
+    folder.mkdir()
+    save_file({name: t for name, t in tensors.items() if t is not None}, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "base_model_name_or_path": None, "inference_mode": False}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "README.md").write_text("PEFT writes this; it is not part of the adapter")
+    return folder
+
+
+def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
+    source = trained(tmp_path / "trained")
+    facts = collapse(source, tmp_path / "adapter", "some/base")
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == sorted(ADAPTER_FILES)
+    assert not list(tmp_path.glob(".*")), "nothing half-written is left"
+    wanted, got = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("trained", "adapter"))
+    assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["inference_mode"]) == ("some/base", True)
+    assert facts == {"layers": 1, "parameters": 36, "sha256": tensors_digest(wanted)}
+    assert collapse(source, tmp_path / "adapter", "some/base") == facts, "a second time changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({f"{NAME}.lora_B.weight": torch.zeros(7, 3)}, "identity"),
+        ({f"{NAME}.lora_A.weight": torch.full((3, 5), float("nan"))}, "not finite"),
+        ({f"{NAME}.lora_A.weight": torch.zeros(0)}, "empty"),
+        ({f"{NAME}.lora_B.weight": None}, "not whole"),
+        ({f"{NAME}.lora_magnitude_vector.weight": torch.ones(7)}, "not whole"),
+    ],
+)
+def test_refuses_what_cannot_have_been_trained(tmp_path, changes, message):
+    with pytest.raises(MendableError, match=message):
+        collapse(trained(tmp_path / "trained", **changes), tmp_path / "adapter", "some/base")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_digest_sees_names_shapes_precision_and_values():
+    one = {"a": torch.arange(6.0)}
+    others = [{"b": torch.arange(6.0)}, {"a": torch.arange(6.0).view(2, 3)}, {"a": torch.arange(6.0).bfloat16()},
+              {"a": torch.arange(6.0) + 1}]  # fmt: skip
+    assert len({tensors_digest(tensors) for tensors in [one, *others]}) == 5

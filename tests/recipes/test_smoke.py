@@ -1,0 +1,174 @@
+"""The whole chain through the shell script: its output, its proofs, killed and resumed, and its variants."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OUTPUT = {"adapter", "eval", "merged", "report.html", "resolved.yaml", "result.json", "run.log", "train"}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    return os.environ | {
+        "MLPLORA_PYTHON": sys.executable,
+        "MLPLORA_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "PRESET": "smoke",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def run(environment, out, *arguments, expect=0):
+    done = subprocess.run(
+        ["bash", "recipes/llava_vqa.sh", *arguments],
+        cwd=ROOT, env=environment | {"OUT": str(out)}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def smoke(environment, tmp_path_factory):
+    """(output folder, what was printed) of the plain smoke run."""
+    out = tmp_path_factory.mktemp("smoke") / "out"
+    return out, run(environment, out)
+
+
+def adapter_of(out):
+    from safetensors.torch import load_file
+
+    return load_file(out / "adapter" / "adapter_model.safetensors")
+
+
+def result_of(out):
+    return json.loads((out / "result.json").read_text())
+
+
+def test_output_folder_is_exactly_what_the_docs_list(smoke):
+    out, printed = smoke
+    assert printed.startswith("preset smoke")
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == OUTPUT
+    assert {path.name for path in (out / "adapter").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in (out / "merged").iterdir()} == {
+        "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "processor_config.json",
+        "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    log = (out / "run.log").read_text()
+    assert "[verify] done" in log and "\r" not in log
+    assert not [path for path in out.rglob("*") if path.suffix in (".bin", ".pkl", ".pickle")]
+
+
+def test_result_says_what_was_done(smoke):
+    result = result_of(smoke[0])
+    assert result["adapted_layers"] == {"language": 14, "projector": 2}
+    assert result["verdict"]["status"] == "not judged"
+    assert result["training"]["steps"] == 8 and len([e for e in result["training"]["log"] if "loss" in e]) == 8
+    assert result["verify"]["collapse_error"] <= 1e-5 and result["verify"]["merge_error"] <= 1e-5
+    assert result["verify"]["answers"]["different"] == 0
+    assert set(result["scores"]["after"]["controls"]) == {"blank", "shuffled", "prior"}
+    assert set(result["seconds"]) == {"prepare", "attach", "before", "train", "after", "collapse", "merge", "verify"}
+
+
+def test_stock_libraries_load_it_without_the_project(smoke, tmp_path):
+    """In fp32 logits to 1e-5, and the very answers that the evaluation recorded."""
+    from data_prep.collate import PromptCollator
+    from data_prep.images import open_image
+    from eval_harness.predictions import read_rows
+    from eval_harness.tasks import TASKS, task_examples
+    from transformers import AutoProcessor
+
+    out, _ = smoke
+    rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
+    examples = task_examples(TASKS["shapes_test"], None, rows)
+    text = PromptCollator(AutoProcessor.from_pretrained(out / "merged"), "short_answer").text
+    prompts = []
+    for number, example in enumerate(examples):
+        open_image(example.images[0]).save(tmp_path / f"{number}.png")
+        prompts.append((text(example), str(tmp_path / f"{number}.png")))
+    (out.parent / "prompts.json").write_text(json.dumps(prompts))
+    base = json.loads((out / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    script = Path(__file__).with_name("stock_process.py")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-P", str(script), str(out), base, str(tmp_path / "found.json")]
+    subprocess.run(command, cwd=tmp_path, env=environment | {"HF_HUB_OFFLINE": "1"}, check=True, timeout=300)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert max(found["errors"].values()) <= 1e-5, found["errors"]
+    wanted = [rows[example.id]["prediction"] for example in examples]
+    assert found["answers"] == {"adapter": wanted, "merged": wanted}
+
+
+def test_the_same_command_again_does_nothing(smoke, environment):
+    out, _ = smoke
+    before = {path: path.stat().st_mtime_ns for path in (out / "merged").iterdir()}
+    printed = run(environment, out)
+    assert printed.count("done before") == 8
+    assert {path: path.stat().st_mtime_ns for path in (out / "merged").iterdir()} == before
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(smoke, environment, tmp_path):
+    import torch
+
+    out = tmp_path / "out"
+    started = subprocess.Popen(
+        ["bash", "recipes/llava_vqa.sh"],
+        cwd=ROOT, env=environment | {"OUT": str(out)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 300
+    while not (out / "train" / "checkpoint-4" / "trainer_state.json").exists():
+        assert time.monotonic() < until and started.poll() is None
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGKILL)
+    subprocess.run(["pkill", "-9", "-f", str(out)], check=False)  # torchrun's workers have a session of their own
+    started.wait()
+    assert not (out / "train" / "training.json").exists(), "killed too late to show anything"
+    printed = run(environment, out)
+    assert "[before] done before" in printed and "[train] goes on" in printed and "checkpoint-4" in printed
+    wanted, got = adapter_of(smoke[0]), adapter_of(out)
+    assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
+def test_zero_3_on_two_processes_with_evaluation_best_checkpoint_and_tracker(environment, tmp_path):
+    out = tmp_path / "out"
+    run(
+        environment, out, "train.zero_stage=3", "train.processes=2", "train.batch_size=2", "train.eval_steps=4",
+        "train.eval_rows=8", "train.keep_best=true", "train.report_to=[tensorboard]", "train.gradient_checkpointing=true",
+    )  # fmt: skip
+    result = result_of(out)
+    assert [entry["step"] for entry in result["training"]["log"] if "eval_loss" in entry] == [4, 8]
+    assert result["training"]["best_checkpoint"] in ("checkpoint-4", "checkpoint-8")
+    assert result["verify"]["merge_error"] <= 1e-5
+    assert list(out.rglob("events.out.tfevents*"))
+
+
+def test_four_bit_base_and_eight_bit_states(environment, tmp_path):
+    out = tmp_path / "out"
+    run(environment, out, "model.quantization=nf4", "adapter.generator.states=8bit")
+    assert result_of(out)["verify"]["merge_error"] <= 1e-5
+
+
+def test_bfloat16_and_a_model_that_does_not_look(environment, tmp_path):
+    out = tmp_path / "out"
+    printed = run(environment, out, "model.dtype=bfloat16", "eval.judge=open", expect=1)
+    result = result_of(out)
+    assert result["verify"]["dtype"] == "bfloat16"
+    assert result["verify"]["merge_error"] <= result["verify"]["merge_bound"]
+    answers = result["verify"]["answers"]
+    assert answers["different"] <= 0.01 * answers["n"] and answers["explained"] == answers["different"]
+    assert "not shown to look" in printed
+
+
+def test_plain_lora_runs_the_same_chain(environment, tmp_path):
+    out = tmp_path / "out"
+    run(environment, out, "adapter.generated=false")
+    result = result_of(out)
+    assert result["parameters"]["generator"] == 0 and result["verify"]["merge_error"] <= 1e-5
