@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data_prep.demo.tiny_llava import build
 from safetensors.torch import load_file, save_file
 
+from data_prep.demo.tiny_llava import build
 from mlplora_vlm.attach import AdapterSection, attach
 from mlplora_vlm.collapse import collapse
 from mlplora_vlm.errors import MendableError

@@ -80,11 +80,12 @@ def test_result_says_what_was_done(smoke):
 
 def test_stock_libraries_load_it_without_the_project(smoke, tmp_path):
     """In fp32 logits to 1e-5, and the very answers that the evaluation recorded."""
+    from transformers import AutoProcessor
+
     from data_prep.collate import PromptCollator
     from data_prep.images import open_image
     from eval_harness.predictions import read_rows
     from eval_harness.tasks import TASKS, task_examples
-    from transformers import AutoProcessor
 
     out, _ = smoke
     rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
@@ -141,7 +142,8 @@ def test_zero_3_on_two_processes_with_evaluation_best_checkpoint_and_tracker(env
     out = tmp_path / "out"
     run(
         environment, out, "train.zero_stage=3", "train.processes=2", "train.batch_size=2", "train.eval_steps=4",
-        "train.eval_rows=8", "train.keep_best=true", "train.report_to=[tensorboard]", "train.gradient_checkpointing=true",
+        "train.eval_rows=8", "train.keep_best=true", "train.report_to=[tensorboard]",
+        "train.gradient_checkpointing=true",
     )  # fmt: skip
     result = result_of(out)
     assert [entry["step"] for entry in result["training"]["log"] if "eval_loss" in entry] == [4, 8]
