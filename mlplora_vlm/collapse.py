@@ -20,7 +20,8 @@ def collapse(trained: Path, out: Path, base: str) -> dict[str, Any]:
     """Writes ``out`` with exactly `ADAPTER_FILES` and returns what it holds; needs neither GPU nor base model.
 
     ``trained`` is the PEFT folder that training left: its A and B are what the generator made last, so there is
-    nothing to compute.  ``base`` is written down as the model that the adapter belongs to.
+    nothing to compute.  ``base`` is written down as the model that the adapter belongs to, and every layer under its
+    full name: PEFT shortens names to endings that are unambiguous in today's model alone.
     Raises `MendableError` for an adapter that is empty, not finite, incomplete, or still the identity (B = 0).
     """
     from safetensors.torch import load_file, save_file
@@ -31,8 +32,9 @@ def collapse(trained: Path, out: Path, base: str) -> dict[str, Any]:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = read_json(trained / "adapter_config.json")
-    write_json(part / "adapter_config.json", config | {"base_model_name_or_path": base, "inference_mode": True})
+    names = sorted(name.removeprefix("base_model.model.").removesuffix(".lora_A.weight") for name in layers)
+    told = {"base_model_name_or_path": base, "inference_mode": True, "target_modules": names}
+    write_json(part / "adapter_config.json", read_json(trained / "adapter_config.json") | told)
     digest = tensors_digest(tensors)
     if tensors_digest(load_file(part / "adapter_model.safetensors")) != digest:
         raise MendableError(
@@ -40,12 +42,13 @@ def collapse(trained: Path, out: Path, base: str) -> dict[str, Any]:
         )
     shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
-    return {"layers": layers, "parameters": sum(t.numel() for t in tensors.values()), "sha256": digest}
+    return {"layers": len(layers), "parameters": sum(t.numel() for t in tensors.values()), "sha256": digest}
 
 
-def check_adapter(tensors: dict[str, Tensor], where: str) -> int:
-    """The number of LoRA layers; raises `MendableError` where one of them cannot have been trained."""
-    pairs = {name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight")}
+def check_adapter(tensors: dict[str, Tensor], where: str) -> list[str]:
+    """The names of the LoRA layers' A; raises `MendableError` where one of them cannot have been trained."""
+    found = [name for name in tensors if name.endswith(".lora_A.weight")]
+    pairs = {name.removesuffix(".lora_A.weight") for name in found}
     whole = {f"{name}.lora_{side}.weight" for name in pairs for side in "AB"}
     bad = [name for name, t in tensors.items() if t.numel() == 0 or not t.isfinite().all()]
     idle = [name for name in pairs if f"{name}.lora_B.weight" in tensors and not tensors[f"{name}.lora_B.weight"].any()]
@@ -56,7 +59,7 @@ def check_adapter(tensors: dict[str, Tensor], where: str) -> int:
     elif len(idle) == len(pairs):
         what = "the adapter is still the identity: B is zero in every layer"
     else:
-        return len(pairs)
+        return found
     raise MendableError(what, where, "train again, or collapse an earlier checkpoint")
 
 

@@ -80,7 +80,10 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
             "check the id, the network and, for a gated model, `hf auth login`",
         ) from error
     if settings.quantization == "nf4":
-        check_quantized(model, card)
+        for layer in check_quantized(model, card):
+            # on a CPU with AVX-512 it would repack its weights at the first answer: refused for widths that 32 does
+            # not divide, and a training that goes on after an evaluation would read the repacked ones
+            layer.support_avx512bf16_for_cpu = False
     elif device:
         model.to(device)  # type: ignore[arg-type]
     return model
@@ -130,11 +133,11 @@ def _nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
     )
 
 
-def check_quantized(model: PreTrainedModel, card: FamilyCard) -> None:
-    """Raises `MendableError` unless only language layers are 4-bit: a skip name that matches nothing is silent."""
+def check_quantized(model: PreTrainedModel, card: FamilyCard) -> list[Any]:
+    """The 4-bit layers; raises `MendableError` unless they are language layers: a wrong skip name is silent."""
     from bitsandbytes.nn import Linear4bit
 
-    four_bit = {name for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+    four_bit = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
     odd = sorted(name for name in four_bit if not re.fullmatch(card.language, name))
     if odd or not four_bit:
         raise MendableError(
@@ -142,3 +145,4 @@ def check_quantized(model: PreTrainedModel, card: FamilyCard) -> None:
             f"mlplora_vlm/families/ card {card.model_type!r} unquantized",
             f"name their full paths there: {odd[:4]}",
         )
+    return list(four_bit.values())

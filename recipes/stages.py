@@ -116,7 +116,7 @@ def collapse(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Leaves the generator behind: adapter/ is a stock PEFT folder."""
     from mlplora_vlm.collapse import collapse as collapse_adapter
 
-    return collapse_adapter(out / "train" / "adapter", out / "adapter", model_path(recipe.model.id))
+    return collapse_adapter(out / "train" / "adapter", out / "adapter", recipe.model.id)
 
 
 def merge(recipe: Recipe, out: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
     assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["inference_mode"]) == ("some/base", True)
+    assert config["target_modules"] == [NAME.removeprefix("base_model.model.")]
     assert facts == {"layers": 1, "parameters": 36, "sha256": tensors_digest(wanted)}
     assert collapse(source, tmp_path / "adapter", "some/base") == facts, "a second time changes nothing"
 

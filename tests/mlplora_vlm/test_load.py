@@ -62,7 +62,7 @@ def test_collapsed_and_merged_models_say_what_the_live_one_said(written):
     assert (untuned - wanted).norm() / wanted.norm() > 0.1, "the adapter must matter, or nothing is shown"
 
 
-@pytest.mark.parametrize("corrupt", ["language_model.layers.1.mlp.up_proj", "multi_modal_projector.linear_2"])
+@pytest.mark.parametrize("corrupt", ["layers.1.mlp.up_proj", "multi_modal_projector.linear_2"])
 def test_verify_fails_on_one_wrong_tensor(written, base, corrupt):
     settings, folder = written
     file = folder / "merged" / "model.safetensors"
