@@ -7,10 +7,7 @@ setup:
 test:
 	bash tests/run.sh
 lint:
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
-	$(PYTHON) -m recipes.readme --check
+	bash tests/lint.sh $(PYTHON)
 format:
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .

@@ -281,6 +281,7 @@ def _summary(trainer: Trainer, seconds: list[float]) -> dict[str, Any]:
     tail = losses[-max(1, len(losses) // 10) :]
     return {
         "steps": trainer.state.global_step,
+        "processes": trainer.accelerator.num_processes,
         "steps_in_this_process": len(seconds),
         "step_seconds_median": statistics.median(seconds) if seconds else None,
         "final_loss": statistics.fmean(tail) if tail else None,

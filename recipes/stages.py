@@ -113,10 +113,13 @@ def after(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 
 def collapse(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Leaves the generator behind: adapter/ is a stock PEFT folder."""
+    """Leaves the generator behind: adapter/ is a stock PEFT folder, with its chat template and pixels."""
     from mlplora_vlm.collapse import collapse as collapse_adapter
+    from mlplora_vlm.load import load_processor
 
-    return collapse_adapter(out / "train" / "adapter", out / "adapter", recipe.model.id)
+    facts = collapse_adapter(out / "train" / "adapter", out / "adapter", recipe.model.id)
+    load_processor(model_path(recipe.model.id), recipe.model).save_pretrained(out / "adapter")
+    return facts
 
 
 def merge(recipe: Recipe, out: Path) -> dict[str, Any]:

@@ -6,5 +6,5 @@ source recipes/_setup.sh
 setup
 install requirements-dev.txt || die "requirements-dev.txt could not be installed" "see pip's message above"
 install requirements-demo.txt --no-deps || echo "the demo's packages are missing: tests that need them are skipped"
-make lint PYTHON="$PYTHON"
+bash tests/lint.sh "$PYTHON"
 exec "$PYTHON" -m pytest tests -rs --durations=12 "$@"

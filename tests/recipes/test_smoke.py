@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,11 +58,11 @@ def test_output_folder_is_exactly_what_the_docs_list(smoke):
     out, printed = smoke
     assert printed.startswith("preset smoke")
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == OUTPUT
-    assert {path.name for path in (out / "adapter").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
-    assert {path.name for path in (out / "merged").iterdir()} == {
-        "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "processor_config.json",
-        "tokenizer.json", "tokenizer_config.json",
-    }  # fmt: skip
+    processor = {"chat_template.jinja", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+    adapter = {"adapter_config.json", "adapter_model.safetensors"}
+    merged = {"config.json", "generation_config.json", "model.safetensors"}
+    assert {path.name for path in (out / "adapter").iterdir()} == adapter | processor
+    assert {path.name for path in (out / "merged").iterdir()} == merged | processor
     log = (out / "run.log").read_text()
     assert "[verify] done" in log and "\r" not in log
 
@@ -149,6 +150,24 @@ def test_zero_3_on_two_processes_with_evaluation_best_checkpoint_and_tracker(env
     assert result["training"]["best_checkpoint"] in ("checkpoint-4", "checkpoint-8")
     assert result["verify"]["merge_error"] <= 1e-5
     assert list(out.rglob("events.out.tfevents*"))
+
+
+def test_two_nodes_train_together_and_node_0_does_the_rest(environment, tmp_path):
+    out = tmp_path / "out"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    other = subprocess.Popen(
+        ["bash", "recipes/llava_vqa.sh"],
+        cwd=ROOT, env=environment | meeting | {"OUT": str(out), "NODE_RANK": "1"}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        run(environment | meeting | {"NODE_RANK": "0"}, out)
+        assert other.wait(60) == 0
+    finally:
+        other.kill()
+    result = result_of(out)
+    assert result["training"]["processes"] == 2 and result["verify"]["merge_error"] <= 1e-5
 
 
 def test_four_bit_base_and_eight_bit_states(environment, tmp_path):
