@@ -71,6 +71,16 @@ def four_bit(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
+def masters(recipe: Recipe) -> Iterator[Problem]:
+    """ZeRO 1-3 keep fp32 masters of the adapter; without them bfloat16 rounds A and B at every step."""
+    if recipe.model.dtype == "bfloat16" and recipe.train.zero_stage == 0:
+        yield (
+            "train.zero_stage",
+            "ZeRO stage 0 trains a bfloat16 model without fp32 masters: small steps are rounded away",
+            "use train.zero_stage=1 or 2, or model.dtype=float32",
+        )
+
+
 def flash_attention(recipe: Recipe) -> Iterator[Problem]:
     """FlashAttention-2 is a GPU kernel for half precision."""
     if recipe.model.attn_implementation != "flash_attention_2":
@@ -127,6 +137,7 @@ CHECKS = (
     demo_model_exists,
     held_out,
     four_bit,
+    masters,
     flash_attention,
     gpu_only,
     processes_fit,

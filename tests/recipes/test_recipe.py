@@ -190,6 +190,7 @@ def test_all_mistakes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ("overrides", "key", "said"),
     [
         (["model.quantization=nf4", "train.zero_stage=3"], "train.zero_stage", "4-bit"),
+        (["model.dtype=bfloat16", "train.zero_stage=0"], "train.zero_stage", "fp32 masters"),
         (["train.processes=4", "hardware.gpus=2"], "train.processes", "each process needs its own"),
         (["train.processes=3", "hardware.gpus=8"], "train.processes", "whole number of nodes"),
         (["model.attn_implementation=flash_attention_2"], "model.attn_implementation", "needs a GPU"),
