@@ -159,7 +159,7 @@ def _sentence(result: Mapping[str, Any]) -> str:
         if verify
         else "",
         f"{numbers.duration(total)} in all" if total else "",
-        f"peak memory {numbers.memory(peak)}" if peak else "",
+        f"largest process {numbers.memory(peak)}" if peak else "",
         str(result.get("device") or ""),
     ]
     verdict = facts.at(result, "verdict", "sentence") or ""
