@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+END = b"\0"
+"""Ends the copying; the pipe itself stays open as long as a process that was started inside lives on."""
+
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
@@ -21,24 +24,28 @@ def logged(path: Path) -> Iterator[None]:
     copier.start()
     os.dup2(write, 1)
     os.dup2(write, 2)
-    os.close(write)
     try:
         yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        os.write(write, END)
+        copier.join()
         os.dup2(kept[0], 1)
         os.dup2(kept[1], 2)
-        copier.join(5)  # a fork server that lives on holds the pipe open
-        os.close(kept[1])
+        for descriptor in (*kept, read, write):
+            os.close(descriptor)
 
 
 def _copy(read: int, terminal: int, path: Path) -> None:
     line = b""
     with path.open("ab") as log:
         while chunk := os.read(read, 65536):
-            os.write(terminal, chunk)
-            *whole, line = (line + chunk).split(b"\n")
-            for text in whole:
-                log.write(text.rstrip(b"\r").rsplit(b"\r", 1)[-1] + b"\n")
+            text = chunk.removesuffix(END)
+            os.write(terminal, text)
+            *whole, line = (line + text).split(b"\n")
+            for state in whole:
+                log.write(state.rstrip(b"\r").rsplit(b"\r", 1)[-1] + b"\n")
             log.flush()
+            if chunk.endswith(END):
+                return
