@@ -258,7 +258,11 @@ def train(
 
 
 def _step_clock() -> Any:
-    """A Trainer callback whose ``seconds`` are the wall-clock times of this process's optimizer steps."""
+    """A Trainer callback whose ``seconds`` are the wall-clock times of this process's optimizer steps.
+
+    Resumed from its last checkpoint, the Trainer takes one step more than it was asked for: that one is made to
+    change nothing.
+    """
     from transformers import TrainerCallback
 
     class StepClock(TrainerCallback):
@@ -266,21 +270,25 @@ def _step_clock() -> Any:
             self.seconds: list[float] = []
             self.started = 0.0
 
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started = time.perf_counter()
+            if state.global_step >= state.max_steps:
+                for group in kwargs["optimizer"].param_groups:
+                    group["lr"] = 0.0
 
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.seconds.append(time.perf_counter() - self.started)
 
     return StepClock()
 
 
 def _summary(trainer: Trainer, seconds: list[float]) -> dict[str, Any]:
-    log = [dict(entry) for entry in trainer.state.log_history]
+    steps = min(trainer.state.global_step, trainer.state.max_steps)
+    log = [dict(entry) for entry in trainer.state.log_history if entry["step"] <= steps]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     tail = losses[-max(1, len(losses) // 10) :]
     return {
-        "steps": trainer.state.global_step,
+        "steps": steps,
         "processes": trainer.accelerator.num_processes,
         "steps_in_this_process": len(seconds),
         "step_seconds_median": statistics.median(seconds) if seconds else None,

@@ -138,6 +138,20 @@ def test_a_killed_training_goes_on_and_ends_the_same(smoke, environment, tmp_pat
     assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
 
 
+def test_a_training_killed_after_its_last_step_takes_no_further_one(environment, tmp_path):
+    import torch
+
+    out, constant = tmp_path / "out", "train.schedule=constant_with_warmup"  # a learning rate that never reaches 0
+    run(environment, out, constant)
+    wanted = adapter_of(out)
+    for name in (".stages/train.json", "train/training.json", "train/adapter/adapter_model.safetensors"):
+        (out / name).unlink()
+    printed = run(environment, out, constant)
+    assert "[train] goes on" in printed and result_of(out)["training"]["steps"] == 8
+    got = adapter_of(out)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
 def test_zero_3_on_two_processes_with_evaluation_best_checkpoint_and_tracker(environment, tmp_path):
     out = tmp_path / "out"
     run(
