@@ -1,4 +1,4 @@
-"""How the training processes are started: torchrun on one node or on several."""
+"""How the training processes are started: torchrun on one node or on several (``python -m recipes.launch``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ def train_command(recipe: Recipe, out: Path) -> list[str]:
         address, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT", "29500")
         meeting = [f"--nnodes={count}", f"--node_rank={rank}", f"--master_addr={address}", f"--master_port={port}"]
     processes = f"--nproc_per_node={recipe.train.processes}"
-    return [sys.executable, "-m", "torch.distributed.run", *meeting, processes, "-m", "recipes", "train", str(out)]
+    return [sys.executable, "-m", "recipes.launch", *meeting, processes, "-m", "recipes", "train", str(out)]
+
+
+def torchrun(arguments: list[str]) -> int:
+    """torchrun itself, without its traceback where a training process fails: that one has said why."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    try:
+        main(arguments)
+    except ChildFailedError as error:
+        return max(failure.exitcode for failure in error.failures.values()) or 1
+    return 0
 
 
 def train_environment(recipe: Recipe) -> dict[str, str]:
@@ -34,3 +46,7 @@ def train_environment(recipe: Recipe) -> dict[str, str]:
     if not torch.cuda.is_available():
         added["DS_ACCELERATOR"] = "cpu"
     return added | {"TOKENIZERS_PARALLELISM": "false"} | dict(os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(torchrun(sys.argv[1:]))

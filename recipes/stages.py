@@ -67,7 +67,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         raise MendableError(
             f"training ended with exit code {done.returncode}",
             str(out / "run.log"),
-            "see above; the same command goes on from the last checkpoint",
+            "see above what stopped it; the same command goes on from the last checkpoint",
         )
     return read_json(out / "train" / "training.json")
 

@@ -206,3 +206,24 @@ def test_plain_lora_runs_the_same_chain(environment, tmp_path):
     run(environment, out, "adapter.generated=false")
     result = result_of(out)
     assert result["parameters"]["generator"] == 0 and result["verify"]["merge_error"] <= 1e-5
+
+
+def test_a_broken_picture_in_the_middle_of_training_is_named_without_a_traceback(environment, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "train2014").mkdir()
+    questions, annotations = [], []
+    for number in range(8):
+        path = tmp_path / "train2014" / f"COCO_train2014_{number:012d}.jpg"
+        Image.effect_noise((64, 48), 90).convert("RGB").save(path)
+        questions.append({"image_id": number, "question": "what is this?", "question_id": number})
+        answers = [{"answer": "noise", "answer_confidence": "yes", "answer_id": n} for n in range(1, 11)]
+        common = {"question_id": number, "image_id": number, "answer_type": "other", "question_type": "what is"}
+        annotations.append(common | {"multiple_choice_answer": "noise", "answers": answers})
+    path.write_bytes(path.read_bytes()[:-700])
+    for name, rows in (("v2_OpenEnded_mscoco_train2014_questions", {"questions": questions}),
+                       ("v2_mscoco_train2014_annotations", {"annotations": annotations})):  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    printed = run(environment, tmp_path / "out", "data.source=vqav2", f"data.folder={tmp_path}", expect=2)
+    assert "Traceback" not in printed
+    assert path.name in printed and "training ended with exit code 2" in printed
