@@ -72,7 +72,8 @@ def run(given: argparse.Namespace) -> int:
         try:
             stamps = chain.run(given.start, given.only, given.force)
         except MendableError as error:
-            (out / "run.log").open("a").write(f"{error}\n")  # main() shows it
+            with (out / "run.log").open("a") as log:
+                log.write(f"{error}\n")  # main() shows it
             raise
         if given.only:
             return 0

@@ -76,14 +76,17 @@ class Chain:
         return hashlib.sha256(json.dumps([name, parts], sort_keys=True).encode()).hexdigest()
 
     def stamp(self, name: str) -> dict[str, Any]:
-        """A finished stage's stamp: digest, seconds, peak_memory_mib, output; empty where it never finished."""
+        """A finished stage's stamp (see `_stage`); empty where it never finished."""
         path = self._stamp_path(name)
         return read_json(path) if path.is_file() else {}
 
     def done(self, name: str) -> bool:
-        """Whether the stage finished with this recipe, and what it wrote is still there."""
-        there = all((self.out / left).exists() for left in self.stages[name].leaves)
-        return there and self.stamp(name).get("digest") == self.digest(name)
+        """Whether the stage finished with this recipe, on what the stages before it last made, and all is there."""
+        stage, stamp = self.stages[name], self.stamp(name)
+        there = all((self.out / left).exists() for left in stage.leaves)
+        if not there or stamp.get("digest") != self.digest(name):
+            return False
+        return all(self.done(before) and stamp["after"][before] == self.stamp(before)["id"] for before in stage.after)
 
     def _stage(self, stage: Stage, anew: bool) -> None:
         if not anew and self.done(stage.name):
@@ -112,6 +115,8 @@ class Chain:
             self._stamp_path(stage.name),
             {
                 "digest": self.digest(stage.name),
+                "id": time.time_ns(),
+                "after": {before: self.stamp(before)["id"] for before in stage.after},
                 "seconds": round(seconds, 1),
                 "peak_memory_mib": round(memory),
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -86,6 +86,10 @@ def test_from_only_and_force(recipe, tmp_path):
     calls(tmp_path)
     chain.run(start="train")
     assert calls(tmp_path) == "train last"
+    chain.run(only="train")
+    assert calls(tmp_path) == "train"
+    chain.run()
+    assert calls(tmp_path) == "last", "what hangs on a stage that was done anew is done anew"
     chain.run(only="first")
     assert calls(tmp_path) == "first"
     chain.run(force=True)
@@ -123,7 +127,7 @@ def test_a_stage_whose_files_were_deleted_is_not_done(recipe, tmp_path):
         path.unlink()
     (tmp_path / "train").rmdir()
     Chain(STAGES, recipe, tmp_path).run()
-    assert calls(tmp_path) == "train"
+    assert calls(tmp_path) == "train last"
 
 
 def test_a_mistake_inside_a_stage_arrives_whole(recipe, tmp_path):
