@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   python -m recipes run recipes/llava_vqa.yaml --preset demo adapter.generated=false --out out/plain-lora
   python -m recipes run recipes/llava_vqa.yaml --preset smoke --from collapse
   python -m recipes plan recipes/llava_vqa.yaml --preset qlora-24gb  layers, memory and commands, without weights or GPU
+  python -m recipes requirements recipes/llava_vqa.yaml --preset demo  requirement files that the preset adds
   torchrun --nproc_per_node 2 -m recipes train out/llava_vqa-demo    the training alone, as `run` starts it
 """
 RUN = """The stages are prepare, attach, before, train, after, collapse, merge, verify; then come result.json and
