@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlplora_vlm.attach import AdapterSection
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import write_json
 
 if TYPE_CHECKING:
@@ -250,7 +251,11 @@ def train(
     checkpoint = last_checkpoint(out, processes)
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except MendableError as error:
+        _, of_a_worker, told = error.what.rpartition("MendableError: ")
+        raise MendableError(told) if of_a_worker else error from None  # a worker's error comes inside its traceback
     save_adapter(trainer, out / "adapter")
     if trainer.is_world_process_zero():
         write_json(out / "training.json", _summary(trainer, clock.seconds))

@@ -208,7 +208,8 @@ def test_plain_lora_runs_the_same_chain(environment, tmp_path):
     assert result["parameters"]["generator"] == 0 and result["verify"]["merge_error"] <= 1e-5
 
 
-def test_a_broken_picture_in_the_middle_of_training_is_named_without_a_traceback(environment, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_in_the_middle_of_training_is_named_without_a_traceback(environment, tmp_path, workers):
     from PIL import Image
 
     (tmp_path / "train2014").mkdir()
@@ -224,6 +225,13 @@ def test_a_broken_picture_in_the_middle_of_training_is_named_without_a_traceback
     for name, rows in (("v2_OpenEnded_mscoco_train2014_questions", {"questions": questions}),
                        ("v2_mscoco_train2014_annotations", {"annotations": annotations})):  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))
-    printed = run(environment, tmp_path / "out", "data.source=vqav2", f"data.folder={tmp_path}", expect=2)
+    printed = run(
+        environment,
+        tmp_path / "out",
+        "data.source=vqav2",
+        f"data.folder={tmp_path}",
+        f"train.workers={workers}",
+        expect=2,
+    )
     assert "Traceback" not in printed
     assert path.name in printed and "training ended with exit code 2" in printed
