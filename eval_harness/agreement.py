@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_prep.example import Example
-from eval_harness.generate import answers, greedy
+from eval_harness.generate import answers, greedy, on_model
 
 ALLOWED = {"float32": 0.0, "bfloat16": 0.01}
 """Share of answers that may differ, by precision."""
@@ -63,14 +63,10 @@ def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prom
     batch = PromptCollator(processor, prompt)([example])
     outputs = []
     for model in (tuned, merged):
-        inputs = {
-            key: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
-            for key, value in batch.items()
-        }
         with torch.inference_mode():
             outputs.append(
                 model.generate(
-                    **inputs,
+                    **on_model(batch, model),
                     generation_config=greedy(model, processor.tokenizer, max_new_tokens),
                     output_logits=True,
                     return_dict_in_generate=True,

@@ -47,7 +47,7 @@ def answers(
     with torch.inference_mode(), _evaluating(model), bar:
         for start in range(0, len(order), batch_size):
             numbers = order[start : start + batch_size]
-            batch = _on_model(collate([examples[number] for number in numbers]), model)
+            batch = on_model(collate([examples[number] for number in numbers]), model)
             output = model.generate(**batch, generation_config=decoding)
             texts = processor.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
             for number, text in zip(numbers, texts, strict=True):
@@ -78,7 +78,7 @@ def greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
     )
 
 
-def _on_model(batch: dict[str, Any], model: Any) -> dict[str, Any]:
+def on_model(batch: dict[str, Any], model: Any) -> dict[str, Any]:
     """The batch on the model's device, pictures in its precision."""
     return {
         key: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
