@@ -14,12 +14,12 @@ from data_prep.prompts import PROMPTS
 from data_prep.sources import open_source
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.generate import answers
-from eval_harness.predictions import digest, model_digest, read_rows, rows_of, write_rows
+from eval_harness.predictions import model_digest, read_rows, rows_of, write_rows
 from eval_harness.sampling import sample
 from eval_harness.stats import interval
 from eval_harness.tasks import TASKS, Task
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import digest, read_json, write_json
 
 if TYPE_CHECKING:
     from data_prep.example import Example

@@ -13,7 +13,6 @@ import yaml
 from eval_harness import numbers
 
 VERDICTS = {"looks": ("good", "✓"), "does not look": ("bad", "✗"), "not judged": ("", "○")}
-STAGES = ("prepare", "before", "train", "after", "collapse", "merge", "verify")
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,8 @@ def training(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def stages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Seconds and peak memory of each stage, with the share of the longest and the largest in percent."""
+    """Seconds and peak memory of each stage, in the order they ran, with the share of the longest and the largest."""
     seconds, peaks = section(result, "seconds"), section(result, "peak_memory_mib")
-    names = sorted({*seconds, *peaks}, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
 
     def share(value: float | None, of: Mapping[str, Any]) -> float:
         largest = max((v for v in of.values() if numbers.known(v)), default=0)
@@ -117,7 +115,7 @@ def stages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             "memory": numbers.memory(peaks.get(name)),
             "memory_share": share(peaks.get(name), peaks),
         }
-        for name in names
+        for name in dict.fromkeys([*seconds, *peaks])
     ]
 
 

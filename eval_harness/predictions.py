@@ -38,11 +38,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a value that JSON can hold, the same for equal values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def model_digest(model: Any) -> str:
     """A hash that changes when training changes the model: 64 numbers spread over each tensor, names and shapes."""
     import torch

@@ -10,6 +10,7 @@ from mlplora_vlm.load import ModelSection, best_device, load_model, load_tuned, 
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
 BOUNDS = {"float32": 1e-5, "bfloat16": 5e-2}
 """Largest relative logit error, by precision; in bfloat16 the merged weights' own rounding (2⁻⁹ each) dominates."""
@@ -46,10 +47,13 @@ def relative_error(got: Tensor, wanted: Tensor) -> float:
     return ((got - wanted).norm() / wanted.norm()).item()
 
 
-def verify_logits(path: str, settings: ModelSection, adapter: Path, merged: Path, reference: Path) -> dict[str, Any]:
+def verify_logits(
+    path: str, settings: ModelSection, adapter: Path, merged: Path, reference: Path
+) -> tuple[dict[str, Any], PreTrainedModel]:
     """Loads adapter and merged model from disk and compares both with the live model's recorded logits.
 
-    Returns dtype, bound, relative errors and the largest single difference; raises `MendableError` past the bound.
+    Returns dtype, bound, relative errors and the largest single difference, and the merged model, still loaded.
+    Raises `MendableError` past the bound.
     """
     from safetensors.torch import load_file
 
@@ -58,7 +62,10 @@ def verify_logits(path: str, settings: ModelSection, adapter: Path, merged: Path
     tuned = load_tuned(path, adapter, settings, best_device())
     collapsed = answer_logits(tuned, batch)
     del tuned
-    whole = answer_logits(load_model(str(merged), merged_settings(settings, merged), best_device()).eval(), batch)
+    # like its base, but never in 4 bits
+    plain = ModelSection(id=str(merged), dtype=settings.dtype, attn_implementation=settings.attn_implementation)
+    model = load_model(str(merged), plain, best_device()).eval()
+    whole = answer_logits(model, batch)
     dtype = str(resolve_dtype(settings.dtype)).removeprefix("torch.")
     facts: dict[str, Any] = {
         "dtype": dtype,
@@ -76,9 +83,4 @@ def verify_logits(path: str, settings: ModelSection, adapter: Path, merged: Path
                 str(folder),
                 f"run again with --from {step}; nothing has been published",
             )
-    return facts
-
-
-def merged_settings(settings: ModelSection, merged: Path) -> ModelSection:
-    """How the merged folder is loaded: like its base, but never in 4 bits."""
-    return ModelSection(id=str(merged), dtype=settings.dtype, attn_implementation=settings.attn_implementation)
+    return facts, model

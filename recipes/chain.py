@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import multiprocessing
 import os
 import resource
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import digest, read_json, write_json
 from recipes.recipe import Recipe, load_resolved
 
 Work = Callable[[Recipe, Path], dict[str, Any]]
@@ -73,7 +71,7 @@ class Chain:
             {section: whole[section] for section in stage.sections},
             [self.digest(before) for before in stage.after],
         ]
-        return hashlib.sha256(json.dumps([name, parts], sort_keys=True).encode()).hexdigest()
+        return digest([name, parts])
 
     def stamp(self, name: str) -> dict[str, Any]:
         """A finished stage's stamp (see `_stage`); empty where it never finished."""

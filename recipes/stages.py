@@ -134,15 +134,14 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
     from eval_harness.agreement import agreement, agrees
     from eval_harness.predictions import read_rows
     from eval_harness.tasks import TASKS, task_examples
-    from mlplora_vlm.load import best_device, load_model, load_processor, load_tuned
-    from mlplora_vlm.verify import merged_settings, verify_logits
+    from mlplora_vlm.load import best_device, load_processor, load_tuned
+    from mlplora_vlm.verify import verify_logits
 
     path, merged = model_path(recipe.model.id), out / "merged"
-    facts = verify_logits(path, recipe.model, out / "adapter", merged, out / "train" / "reference.safetensors")
+    facts, model = verify_logits(path, recipe.model, out / "adapter", merged, out / "train" / "reference.safetensors")
     task = TASKS[recipe.eval.task]
     rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")[:COMPARED_ANSWERS]}
     examples = task_examples(task, recipe.eval.folder, rows)
-    model = load_model(str(merged), merged_settings(recipe.model, merged), best_device()).eval()
     facts["answers"] = agreement(
         model,
         lambda: load_tuned(path, out / "adapter", recipe.model, best_device()),

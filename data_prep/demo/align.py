@@ -21,6 +21,7 @@ from data_prep.demo.packages import package_version
 from data_prep.demo.smollm2_llava import PROJECTOR, build
 from data_prep.sources import easy_vqa
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +116,7 @@ def align(settings: Settings, out: Path) -> dict:
         "versions": {name: package_version(name) for name in (*LICENCES, "torch", "transformers")},
         "licences": LICENCES,
     }
-    out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(out.with_suffix(".json"), report)
     print(json.dumps({key: report[key] for key in ("train_loss_final", "held_out_loss", "seconds")}), file=sys.stderr)
     return report
 
