@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.card import FamilyCard, card_for
+from mlplora_vlm.kinds import KINDS
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import nn
     from transformers import PreTrainedModel
 
 
@@ -19,16 +23,20 @@ if TYPE_CHECKING:
 class GeneratorSection:
     """The MLP behind each adapted layer (OP-LoRA, arXiv 2412.10362); it lives in the optimizer."""
 
-    form: Literal["exact"] = "exact"
-    """exact: the paper's MLP, chain rule by hand, equal to autograd through it."""
+    form: Literal["exact", "linear"] = "exact"
+    """exact: the paper's MLP, chain rule by hand, equal to autograd through it; linear: the same without its ReLU."""
     hidden: int = 32
     """Hidden width; the generator holds `hidden` numbers (and their moments) for each adapter number."""
     z_dim: int = 128
     """Length of the learned input vector z."""
     z_std: float = 0.1
     """Standard deviation of z at the start."""
-    states: Literal["float32", "8bit"] = "float32"
+    start: Literal["paper", "keep"] = "paper"
+    """paper: an adapter that is still the identity is drawn by the generator; keep: PEFT's own start stays."""
+    states: Literal["float32", "8bit", "paged8bit"] = "float32"
     """Precision of the two AdamW moments of the generator's weights (8bit: bitsandbytes)."""
+    weights: Literal["float32", "bfloat16"] = "float32"
+    """Precision of W2, nearly all of the generator (bfloat16: rounded stochastically)."""
     device: Literal["model", "cpu"] = "model"
     """Where the generator lives; `cpu` moves only adapter-sized gradients and weights over the bus."""
 
@@ -45,18 +53,24 @@ class GeneratorSection:
 class AdapterSection:
     """Which adapter goes on which parts of the model."""
 
-    kind: Literal["lora"] = "lora"
-    """The PEFT method."""
+    kind: Literal["lora", "rslora", "dora", "pissa", "vera"] = "lora"
+    """The PEFT method; mlplora_vlm/kinds.py has what sets each apart."""
     generated: bool = True
     """True: an MLP generates the adapter (OP-LoRA); false: the plain PEFT method."""
     on: tuple[Literal["language", "projector", "vision"], ...] = ("language", "projector")
     """Parts of the model, as the family card names them."""
     rank: int = 16
-    """LoRA rank r: A is (r, in), B is (out, r)."""
+    """LoRA rank r: A is (r, in), B is (out, r).  VeRA trains r + out numbers a layer: its authors use 256 to 1024."""
     alpha: int = 32
-    """The adapter's output is scaled by alpha / rank."""
+    """The adapter's output is scaled by alpha / rank (rslora: alpha / √rank; vera has no such scale)."""
     dropout: float = 0.0
     """Dropout on the adapter's input."""
+    b_lr_ratio: float = 1.0
+    """Learning rate of B over that of A (LoRA+, arXiv 2402.12354, whose authors advise 16)."""
+    full: tuple[Literal["projector"], ...] = ()
+    """Parts that are trained in full beside the adapter, at `train.full_learning_rate`."""
+    init_from: str | None = None
+    """A PEFT adapter folder to go on from; its kind, rank and layers must be the recipe's."""
     generator: GeneratorSection = field(default_factory=GeneratorSection)
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
@@ -71,6 +85,30 @@ class AdapterSection:
             yield "alpha", "alpha must be above 0, or the adapter does nothing", "twice the rank is usual"
         if not 0 <= self.dropout < 1:
             yield "dropout", "dropout must be in [0, 1)", "0 or 0.05 are usual"
+        if self.b_lr_ratio <= 0:
+            yield "b_lr_ratio", "b_lr_ratio must be above 0, or B never learns", "1 is plain; LoRA+ advises 16"
+        elif self.b_lr_ratio != 1 and "lora_B.weight" not in KINDS[self.kind].tensors:
+            yield "b_lr_ratio", f"b_lr_ratio is LoRA's: {self.kind} has no matrix B", "use b_lr_ratio=1"
+        for part in self.full:
+            if part in self.on:
+                yield (
+                    "full",
+                    f"{part} would be adapted and trained in full at once",
+                    f"write adapter.on=[{', '.join(p for p in self.on if p != part)}] beside adapter.full=[{part}]",
+                )
+        if self.full and not KINDS[self.kind].beside_full:
+            others = ", ".join(name for name, kind in KINDS.items() if kind.beside_full)
+            yield (
+                "full",
+                f"PEFT cannot merge {self.kind} beside a module that was trained in full",
+                f"use kind={others.replace(', ', ' or ')}, or adapt the part: adapter.on",
+            )
+        if self.init_from is not None and KINDS[self.kind].changes_base:
+            yield (
+                "init_from",
+                f"{self.kind} makes its own start from the base weights, so there is nothing to go on from",
+                "a trained PiSSA folder is a LoRA of twice the rank: kind=lora goes on from it",
+            )
 
 
 def targets(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) -> dict[str, list[str]]:
@@ -78,17 +116,42 @@ def targets(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) 
 
     Raises `MendableError` where a part's pattern matches no Linear, with the nearest module names.
     """
+    return _linears(model, "on", settings.on, card)
+
+
+def trained_in_full(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) -> dict[str, str]:
+    """Full path of the module to train in full, by part: the smallest that holds all of the part's Linear layers.
+
+    Raises `MendableError` where there is no such module, or it holds other Linear layers too.
+    """
+    found, everything = {}, _linear_names(model)
+    for part, names in _linears(model, "full", settings.full, card).items():
+        path = posixpath.commonpath([name.replace(".", "/") for name in names]).replace("/", ".")
+        inside = [name for name in everything if name == path or name.startswith(f"{path}.")]
+        if not path or set(inside) != set(names):
+            raise MendableError(
+                f"no module holds the {len(names)} linears of {part!r} and no others",
+                f"mlplora_vlm/families/ card {card.model_type!r}",
+                "adapt the part instead: name it in adapter.on",
+            )
+        found[part] = path
+    return found
+
+
+def _linear_names(model: PreTrainedModel) -> list[str]:
     import torch
 
-    linears = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    found: dict[str, list[str]] = {
-        part: [n for n in linears if re.fullmatch(card.pattern(part), n)] for part in settings.on
-    }
+    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+
+
+def _linears(model: PreTrainedModel, key: str, parts: Iterable[str], card: FamilyCard) -> dict[str, list[str]]:
+    linears = _linear_names(model)
+    found = {part: [name for name in linears if re.fullmatch(card.pattern(part), name)] for part in parts}
     for part, names in found.items():
         if not names:
             some = ", ".join(linears[:3] + linears[-3:])
             raise MendableError(
-                f"adapter.on names {part!r}, but {card.pattern(part)!r} fits none of {len(linears)} linears",
+                f"adapter.{key} names {part!r}, but {card.pattern(part)!r} fits none of {len(linears)} linears",
                 f"mlplora_vlm/families/ card {card.model_type!r}",
                 f"layers are called like: {some}",
             )
@@ -98,27 +161,50 @@ def targets(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) 
 def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel, dict[str, int]]:
     """Wraps the model in a stock ``PeftModel``; returns it with the number of adapted layers by part.
 
-    The adapter starts as the identity (B = 0).  Nothing of it is generated yet: that is the optimizer's part.
+    The adapter starts as PEFT has it, or as ``settings.init_from`` holds it.  Nothing of it is generated yet: that is
+    the optimizer's part.  A kind that changes the base weights leaves its start in ``adapter_start`` of the model (see
+    `mlplora_vlm.start`).  Works on the meta device too.
     """
-    from peft import LoraConfig, get_peft_model
+    import peft
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import ModulesToSaveWrapper
 
-    card = card_for(model.config.model_type)
+    from mlplora_vlm.start import go_on_from, record_start, same_every_time
+
+    card, kind = card_for(model.config.model_type), KINDS[settings.kind]
     found = targets(model, settings, card)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=[name for names in found.values() for name in names],
+    full = list(trained_in_full(model, settings, card).values())
+    names = [name for part in found.values() for name in part]
+    changes_base = kind.changes_base and model.device.type != "meta"  # where there is nothing to start from
+    config = getattr(peft, kind.config)(
+        **{name: getattr(settings, key) for key, name in kind.names.items()},
+        **({} if kind.changes_base and not changes_base else kind.options),
+        target_modules=names,
+        modules_to_save=full or None,
         task_type="CAUSAL_LM",
     )
-    # fp32 masters are the engine's business; PEFT's own up-cast would give fp32 adapters on a bf16 model
-    peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
-    adapted = {name.removeprefix("base_model.model.") for name, m in peft_model.named_modules() if hasattr(m, "lora_A")}
-    wanted = {name for names in found.values() for name in names}
-    if adapted != wanted:
-        raise MendableError(
-            f"PEFT adapted {len(adapted)} layers where the family card names {len(wanted)}",
-            f"mlplora_vlm/families/ card {card.model_type!r}",
-            f"differing: {sorted(adapted ^ wanted)[:6]}",
-        )
+    with same_every_time(enabled=changes_base):
+        # fp32 masters are the engine's business; PEFT's own up-cast would give fp32 adapters on a bf16 model
+        peft_model = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+    for wanted, wrapper in ((names, BaseTunerLayer), (full, ModulesToSaveWrapper)):
+        wrapped = {n.removeprefix("base_model.model.") for n, m in peft_model.named_modules() if isinstance(m, wrapper)}
+        if wrapped != set(wanted):
+            raise MendableError(
+                f"PEFT wrapped {len(wrapped)} modules where the family card names {len(wanted)}",
+                f"mlplora_vlm/families/ card {card.model_type!r}",
+                f"differing: {sorted(wrapped ^ set(wanted))[:6]}",
+            )
+    if changes_base:
+        record_start(peft_model)
+    if settings.init_from:
+        go_on_from(peft_model, Path(settings.init_from).expanduser(), settings)
     return peft_model, {part: len(names) for part, names in found.items()}
+
+
+def trained_numbers(model: nn.Module) -> dict[str, int]:
+    """How many numbers a model trains: in its adapter's layers, and in modules that are trained in full."""
+    sizes = {"adapter": 0, "full": 0}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            sizes["full" if ".modules_to_save." in name else "adapter"] += parameter.numel()
+    return sizes

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import Trainer
 
 
-def last_checkpoint(folder: Path, processes: int) -> Path | None:
+def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None.
 
-    The Trainer writes ``trainer_state.json`` last on its first process, and one random state a process: a run that
-    was killed while it saved lacks one of them.
+    The Trainer writes ``trainer_state.json`` last on its first process, and each process its optimizer and random
+    states: a run that was killed while it saved lacks one of them.
     """
+    from mlplora_vlm.states import saved_processes
 
     def step(path: Path) -> int:
         return int(path.name.removeprefix("checkpoint-"))
@@ -25,16 +28,61 @@ def last_checkpoint(folder: Path, processes: int) -> Path | None:
     for path in sorted(folder.glob("checkpoint-*"), key=step, reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if len(list(path.glob("rng_state*.pth"))) == saved_processes(path):
+                return path
+        except (OSError, ValueError, MendableError):
             continue
-        if len(list(path.glob("rng_state*.pth"))) == processes:
-            return path
     return None
+
+
+def load_adapter(model: nn.Module, folder: Path) -> None:
+    """`load_tensors` from an adapter folder."""
+    from safetensors.torch import load_file
+
+    load_tensors(model, load_file(folder / ADAPTER_FILE), str(folder / ADAPTER_FILE))
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Writes an adapter file's tensors into the model's own, however an engine has cut those.
+
+    Every process must call it.  Raises `MendableError` where they are others than those that the model trains.
+    """
+    import torch
+
+    from mlplora_vlm.sharding import fill, full_shape, whole
+
+    trained = {saved_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+    wrong = [n for n in trained if n in tensors and tensors[n].shape != full_shape(trained[n])]
+    missing, unknown = sorted(trained.keys() - tensors.keys()), sorted(tensors.keys() - trained.keys() - FROZEN)
+    if missing or unknown or wrong:
+        raise MendableError(
+            f"the adapter file does not fit the model: missing {missing[:3]}, unknown {unknown[:3]}, "
+            f"of another shape {wrong[:3]}",
+            where,
+            "attach the same kind of adapter, of the same rank, to the same layers",
+        )
+    with torch.no_grad(), whole(trained.values()):
+        for name, parameter in trained.items():
+            fill(parameter, tensors[name])
+
+
+def saved_name(name: str, adapter: str = "default") -> str:
+    """PEFT's name in an adapter file for a trained parameter of the model."""
+    name = name.replace(f".modules_to_save.{adapter}.", ".").removesuffix(f".{adapter}")
+    if f".lora_magnitude_vector.{adapter}." in name:
+        return name.removesuffix(f".{adapter}.weight")
+    return name.replace(f".{adapter}.", ".")
+
+
+ADAPTER_FILE = "adapter_model.safetensors"
+FROZEN = {"base_model.vera_A", "base_model.vera_B"}
+"""Tensors of an adapter file that are not trained: VeRA's projections, which the model makes again from their seed."""
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
     """Writes the trained adapter as a PEFT folder (every process must call it: ZeRO-3 gathers), and looks at it.
 
+    What started by changing the base weights (PiSSA) is written as a LoRA on the base as it was.
     Raises `MendableError` where a tensor is empty or not finite: ZeRO-3 has saved empty adapters in several tools.
     """
     trainer.save_model(str(folder))
@@ -42,6 +90,10 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
         return
     from safetensors.torch import load_file
 
+    from mlplora_vlm.start import onto_original_base
+
+    if start := getattr(trainer.model, "adapter_start", None):
+        onto_original_base(folder, start)
     tensors = load_file(folder / "adapter_model.safetensors")
     bad = [name for name, tensor in tensors.items() if tensor.numel() == 0 or not tensor.isfinite().all()]
     if bad or not tensors:

@@ -1,83 +1,115 @@
-"""OP-LoRA as an optimizer: the model keeps plain LoRA tensors, the generator behind them lives here.
+"""OP-LoRA as an optimizer: the model keeps plain PEFT tensors, the generator behind them lives here.
 
-At each step the gradient g = ∂L/∂P that A and B already have is carried through the MLP by hand, an inner AdamW steps
-the MLP, and P = W2·relu(W1·z + c1) + b2 is written back into A and B.  This equals autograd through the MLP (arXiv
-2412.10362) while forward, backward, activations and gradient traffic stay those of plain LoRA.
+At each step the gradient g = ∂L/∂P that a layer's tensors already have is carried through the MLP by hand, an inner
+optimizer steps the MLP, and P = W2·relu(W1·z + c1) + b2 is written back.  This equals autograd through the MLP (arXiv
+2412.10362) while forward, backward, activations and gradient traffic stay those of the plain PEFT method.
 
     model = get_peft_model(base, LoraConfig(...))
     optimizer = GeneratedAdapterOptimizer(adapter_groups(model), lr=2e-4)
 
-Memory: hidden x the adapter for W2, and twice that again for AdamW's moments; under ZeRO 1-3 each process holds its
-own rows only.  Time: one pass over W2 and its moments a step.
+What happens where gradients are unusual.  A layer whose tensors all lack one (``grad is None``) is left as it is; where
+only some lack it, they count as 0, as autograd would have it.  A gradient that is there and 0 is a step like any other
+(moments decay, weight decay acts).  A's gradient is 0 as long as B is 0.  A gradient that is not finite raises
+`MendableError`.  Tensors that someone else writes are overwritten at the next step: call `adopt` after that.
+
+Memory: hidden x the adapter for W2, and twice that again for AdamW's moments; under ZeRO 1-3 and FSDP2 each process
+holds its own rows only.  Time: one pass over W2 and its moments a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.generator import Generator, generate, generator_gradients, hidden_gradient, new_generator
-from mlplora_vlm.sharding import full_shape, owned_rows, rank_and_world, sum_over_processes, whole
+from mlplora_vlm.generator import generate, new_generator
+from mlplora_vlm.inner import SETTINGS, inner_optimizer
+from mlplora_vlm.kinds import HEADS
+from mlplora_vlm.layers import GeneratedLayer, PlainGroup, State, cut
+from mlplora_vlm.sharding import fill, full_shape, local, share_of, whole
 
 
-def adapter_groups(model: nn.Module, adapter: str = "default") -> list[dict[str, Any]]:
-    """One optimizer group for each LoRA layer of a PEFT model: ``{"name": path, "params": [A, B]}``.
+def adapter_groups(
+    model: nn.Module,
+    adapter: str = "default",
+    *,
+    generated: bool = True,
+    b_lr_ratio: float = 1.0,
+    full_lr: float | None = None,
+) -> list[dict[str, Any]]:
+    """The optimizer's groups for any PEFT model: one for each adapted layer, and one for all else that is trained.
 
-    One group a layer makes ZeRO hand over exactly that layer's slice of [A; B].
-    Raises `MendableError` where the model has no LoRA layer, or trains anything else beside them.
+    A layer's group holds its trained tensors in PEFT's order, and how the generator's head for each of them starts; one
+    group a layer makes ZeRO hand over exactly that layer's slice.  Without ``generated`` the adapter is one group that
+    is stepped as it is.  ``b_lr_ratio``: learning rate of B over that of A (LoRA+, arXiv 2402.12354).  ``full_lr``:
+    the learning rate of what is trained beside the adapter (None: the optimizer's).
+    Raises `MendableError` where the model has no such adapter, or two layers share a tensor.
     """
-    layers = {name: m for name, m in model.named_modules() if adapter in getattr(m, "lora_A", {})}
-    groups = [
-        {"name": name, "params": [m.lora_A[adapter].weight, m.lora_B[adapter].weight]} for name, m in layers.items()
-    ]
-    if not groups:
+    layers = {name: found for name, m in model.named_modules() if (found := _adapter_tensors(m, adapter))}
+    if not layers:
         raise MendableError(
-            f"the model has no LoRA layer of adapter {adapter!r}", fix="attach a PEFT LoRA adapter first"
+            f"the model has no trained layer of adapter {adapter!r}", fix="attach a PEFT adapter that is trained"
         )
-    grouped = {id(p) for group in groups for p in group["params"]}
-    others = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
+    owner: dict[int, str] = {}
+    for name, tensors in layers.items():
+        for part, tensor in tensors:
+            if owner.setdefault(id(tensor), name) != name:
+                raise MendableError(
+                    f"{part} is shared with {owner[id(tensor)]}: two generators cannot make the same tensor",
+                    name,
+                    "leave one of the two out of the adapter, or train it plainly (generated=False)",
+                )
+    ratios = {part: b_lr_ratio if part in ("lora_B", "lora_embedding_B") else 1.0 for part in HEADS}
+    if generated:
+        groups = [
+            {
+                "name": name,
+                "params": [tensor for _, tensor in tensors],
+                "heads": tuple(HEADS.get(part, "offset") for part, _ in tensors),
+                "scales": tuple(ratios.get(part, 1.0) for part, _ in tensors),
+            }
+            for name, tensors in layers.items()
+        ]
+    else:
+        groups = [
+            {"name": f"adapter x{ratio:g}", "params": params, "heads": None, "lr_ratio": ratio}
+            for ratio in dict.fromkeys([1.0, b_lr_ratio])
+            if (params := [t for ts in layers.values() for part, t in ts if ratios.get(part, 1.0) == ratio])
+        ]
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in owner]
     if others:
-        raise MendableError(
-            f"{len(others)} trained tensors are not LoRA's A or B, such as {others[0]!r}",
-            fix="freeze them, or train the model with a plain optimizer",
-        )
+        groups.append({"name": "in full", "params": others, "heads": None})
+        if full_lr is not None:
+            groups[-1]["lr"] = full_lr
     return groups
 
 
-class _LayerGenerator:
-    """One layer's generator on this process: the rows it owns, its inner optimizer, its padding mask."""
-
-    def __init__(self, tensors: Generator, owned: Tensor, inner: Callable[[Iterable[Tensor]], torch.optim.Optimizer]):
-        self.tensors = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
-        self.owned = owned
-        self.inner = inner(self.tensors.values())
-
-    def step(self, grad: Tensor, stage: int, settings: dict[str, Any]) -> Tensor:
-        """One inner step from ∂L/∂P of the local rows; returns the new local rows of P, both of shape (rows,)."""
-        grad = grad * self.owned  # an engine promises nothing about the gradient of its padding
-        dh = sum_over_processes(hidden_gradient(self.tensors, grad), stage)
-        for name, gradient in generator_gradients(self.tensors, grad, dh).items():
-            self.tensors[name].grad = gradient
-        self.inner.param_groups[0].update(settings)
-        self.inner.step()
-        self.inner.zero_grad(set_to_none=True)
-        return generate(self.tensors)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"generator": {n: t.detach() for n, t in self.tensors.items()}, "inner": self.inner.state_dict()}
+def _adapter_tensors(module: nn.Module, adapter: str) -> list[tuple[str, nn.Parameter]]:
+    """(PEFT's name of the part, tensor) of a layer's own trained adapter tensors."""
+    found: list[tuple[str, nn.Parameter]] = []
+    for part in dict.fromkeys(getattr(module, "adapter_layer_names", ())):  # DoRA adds its own a second time
+        held = getattr(module, part, {})
+        if adapter not in held:
+            continue
+        item = held[adapter]
+        tensors = [item] if isinstance(item, nn.Parameter) else list(item.parameters())
+        found += [(part, tensor) for tensor in tensors if tensor.requires_grad]
+    return found
 
 
 class GeneratedAdapterOptimizer(torch.optim.Optimizer):
-    """AdamW on the generators behind LoRA's A and B.
+    """Steps the generators behind an adapter's tensors.
 
-    ``params``: groups as `adapter_groups` makes them.  ``states``: "float32", or "8bit" for bitsandbytes' AdamW8bit.
-    ``device``: "model", or "cpu" to keep the generator in host memory.  ``zero_stage``: DeepSpeed's, or 0.
-    ``inner``: another optimizer class for the generator's tensors (the tests use SGD).
-    Building it writes the generator's start into A and B.
+    ``params``: groups as `adapter_groups` makes them (``heads``: None for tensors that are stepped as they are).
+    ``form``: "exact", or "linear" for a generator without ReLU.  ``start``: "paper" draws the start of an adapter that
+    is still the identity and keeps one that already holds something; "keep" keeps every start.  ``optimizer``, with
+    ``momentum`` for sgd, and ``states``: see `mlplora_vlm.inner`; plain groups always have float32 states.
+    ``weights``: "bfloat16" keeps W2 in it, rounded stochastically.  ``device``: "model", or "cpu" to keep generators in
+    host memory.  ``clip``: the generators' own gradients are scaled down to this norm (0: never); it needs all layers
+    in one call, which ZeRO 1-3 do not give.  ``zero_stage``: DeepSpeed's, or 0.
     """
 
     def __init__(
@@ -88,90 +120,162 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         *,
+        form: str = "exact",
         hidden: int = 32,
         z_dim: int = 128,
         z_std: float = 0.1,
+        start: str = "paper",
         seed: int = 0,
+        optimizer: str = "adamw",
+        momentum: float = 0.0,
         states: str = "float32",
+        weights: str = "float32",
         device: str = "model",
+        clip: float = 0.0,
         zero_stage: int = 0,
-        inner: type[torch.optim.Optimizer] | None = None,
     ) -> None:
+        for name, value, known in (
+            ("form", form, ("exact", "linear")),
+            ("start", start, ("paper", "keep")),
+            ("weights", weights, ("float32", "bfloat16")),
+        ):
+            if value not in known:
+                raise MendableError(f"{name} is {value!r}", fix=f"use one of {', '.join(known)}")
+        if clip and zero_stage:
+            raise MendableError(
+                f"ZeRO stage {zero_stage} steps one layer after the other: the norm over all generators is not known",
+                fix="clip the adapter's gradients with the engine's own setting, or use stage 0",
+            )
+        self.generator: dict[str, Any] = {"hidden": hidden, "z_dim": z_dim, "z_std": z_std, "seed": seed}
+        self.relu, self.bf16, self.device = form == "exact", weights == "bfloat16", device
+        self.clip, self.zero_stage = clip, zero_stage
+        self._inner, self._plain_inner = inner_optimizer(optimizer, states), inner_optimizer(optimizer, "float32")
+        self.layers: dict[str, GeneratedLayer | PlainGroup] = {}
+        self._saved: MutableMapping[str, State] = {}
         groups = [dict(group, shapes=[tuple(full_shape(p)) for p in group["params"]]) for group in params]
-        self.form: dict[str, Any] = {"hidden": hidden, "z_dim": z_dim, "z_std": z_std, "seed": seed}
-        self.states, self.device, self.zero_stage, self.inner_class = states, device, zero_stage, inner
-        self.layers: dict[str, _LayerGenerator] = {}
-        self._saved: dict[str, dict[str, Any]] = {}
-        defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-        if inner is None:
-            defaults |= {"betas": betas, "eps": eps}
-        self.inner_settings = tuple(defaults)
-        super().__init__(groups, defaults)
-        self._write_start()
+        given = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "momentum": momentum}
+        self.settings = SETTINGS[optimizer]
+        super().__init__(groups, {key: given[key] for key in self.settings})
+        for group in self.param_groups:
+            if group["heads"] is not None:
+                self._begin(group, start)
 
     @torch.no_grad()
-    def _write_start(self) -> None:
-        for group in self.param_groups:
-            with whole(group["params"]):
-                start = generate(new_generator(group["name"], _numels(group), **self.form))
-                _write(group["params"], start, [torch.Size(s) for s in group["shapes"]])
+    def _begin(self, group: dict[str, Any], start: str) -> None:
+        """Decides whether the group's tensors are kept, and writes the paper's start where they are not."""
+        with whole(group["params"]):
+            held = [p for p, head in zip(group["params"], group["heads"], strict=True) if head == "zero"]
+            group["keep"] = start == "keep" or any(_any(p) for p in held)
+            if group["keep"]:
+                return
+            P = generate(self._new(group), self.relu).split(_numels(group))
+            for param, part, head in zip(group["params"], P, group["heads"], strict=True):
+                if head != "offset":
+                    fill(param, part)
 
-    def _inner(self, tensors: Iterable[Tensor]) -> torch.optim.Optimizer:
-        if self.inner_class is not None:
-            return self.inner_class(tensors, lr=0.0)  # type: ignore[call-arg]
-        if self.states == "8bit":
-            import bitsandbytes
+    def _new(self, group: dict[str, Any]) -> dict[str, Tensor]:
+        numels = _numels(group)
+        tensors = new_generator(group["name"], numels, group["heads"], **self.generator)
+        scales = group.get("scales", [1.0])
+        if any(scale != 1 for scale in scales):
+            tensors["scale"] = torch.cat([torch.full((n,), s) for n, s in zip(numels, scales, strict=True)])
+        return tensors
 
-            return bitsandbytes.optim.AdamW8bit(tensors)
-        return torch.optim.AdamW(tensors, fused=True)
-
-    def _layer(self, group: dict[str, Any], grad: Tensor) -> _LayerGenerator:
-        """The group's generator, made when the engine first shows how many rows it gives this process."""
-        name, device = group["name"], grad.device if self.device == "model" else torch.device(self.device)
+    def _layer(self, group: dict[str, Any]) -> GeneratedLayer | PlainGroup:
+        """What the group holds here, made when the engine first shows which rows it gives this process."""
+        name, params = group["name"], group["params"]
         if name in self.layers:
             return self.layers[name]
-        rank, world = rank_and_world()
-        rows = owned_rows(_numels(group), grad.numel(), self.zero_stage, rank, world)
-        owned, saved = rows >= 0, self._saved.pop(name, None)
-        if saved is None:
-            tensors = new_generator(name, _numels(group), **self.form)
-            tensors["W2"] = tensors["W2"][rows.clamp(min=0)] * owned[:, None]
-            tensors["b2"] = tensors["b2"][rows.clamp(min=0)] * owned
-        else:
-            tensors = saved["generator"]
-            if len(tensors["b2"]) != len(rows):
-                raise MendableError(
-                    f"this process owns {len(rows)} rows of the generator, the checkpoint holds {len(tensors['b2'])}",
-                    name,
-                    "resume with the same ZeRO stage and number of processes",
-                )
-        tensors = {n: t.detach().to(device, torch.float32, copy=True) for n, t in tensors.items()}
-        layer = _LayerGenerator(tensors, owned.to(device), self._inner)
+        share, saved = share_of(params, _numels(group), self.zero_stage), self._saved.pop(name, None)
         if saved is not None:
-            layer.inner.load_state_dict(saved["inner"])
+            saved = cut(saved, share.rows, name)
+        if group["heads"] is None:
+            plain = PlainGroup(name, params, share, self._plain_inner)
+            if saved is not None:
+                plain.load(saved)
+            self.layers[name] = plain
+            return plain
+        tensors = saved["generator"] if saved else self._start(group, share.rows)
+        device = params[0].device if self.device == "model" else torch.device(self.device)
+        tensors = {n: t.detach().to(device, torch.float32, copy=True) for n, t in tensors.items()}
+        layer = GeneratedLayer(name, tensors, share, self._inner, self.relu, self.bf16)
+        if saved is not None:
+            layer.load_inner(saved)
+        elif group["keep"]:
+            layer.keep(_flat(params))
         self.layers[name] = layer
         return layer
 
+    def _start(self, group: dict[str, Any], rows: Tensor) -> dict[str, Tensor]:
+        """The rows of a new generator that this process owns; the tensors still hold their start."""
+        tensors = self._new(group)
+        if "offset" in group["heads"]:
+            frozen = [
+                torch.full((n,), head == "offset") for n, head in zip(_numels(group), group["heads"], strict=True)
+            ]
+            tensors["anchor"] = torch.cat(frozen).float()
+        for name in ("W2", "b2", "scale", "anchor"):
+            if name in tensors:
+                mask = (rows >= 0).view(-1, *[1] * (tensors[name].dim() - 1))
+                tensors[name] = tensors[name][rows.clamp(min=0)] * mask
+        if "anchor" in tensors:
+            tensors["anchor"] *= _flat(group["params"]).to("cpu")
+        return tensors
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every layer whose tensors have gradients; ZeRO calls it once a group, with that group alone."""
+        """One step of every group whose tensors have gradients; ZeRO calls it once a group, with that group alone."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            params = group["params"]
-            if not params or any(p.grad is None for p in params):
-                continue
-            grad = torch.cat([p.grad.flatten().float() for p in params])
-            layer = self._layer(group, grad)
-            settings = {key: group[key] for key in self.inner_settings}
-            P = layer.step(grad.to(layer.owned.device), self.zero_stage, settings)
-            _write(params, P, [p.shape for p in params])
+        groups = [group for group in self.param_groups if any(p.grad is not None for p in group["params"])]
+        clipped = self._clipped(groups) if self.clip else {}
+        for group in groups:
+            layer, params = self._layer(group), group["params"]
+            settings = {key: group[key] for key in self.settings}
+            settings["lr"] = settings["lr"] * group.get("lr_ratio", 1.0)
+            if isinstance(layer, PlainGroup):
+                layer.step(settings)
+            else:
+                grad, dh = clipped.get(layer.name) or layer.gradient(_flat_gradients(params))[:2]
+                _write(params, layer.step(grad, dh, settings))
         return loss
 
+    def _clipped(self, groups: list[dict[str, Any]]) -> dict[str, tuple[Tensor, Tensor]]:
+        """The layers' gradients, scaled as ``clip_grad_norm_`` over all the generators' own gradients would.
+
+        Those of plain groups count and are scaled too, in place.
+        """
+        found, squares = {}, []
+        for group in groups:
+            layer = self._layer(group)
+            if isinstance(layer, PlainGroup):
+                squares.append(layer.squared_norm())
+            else:
+                found[layer.name] = layer.gradient(_flat_gradients(group["params"]))
+                squares.append(layer.squared_norm(*found[layer.name][1:]))
+        norm = torch.stack([square.to(squares[0].device) for square in squares]).sum().sqrt()
+        factor = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+        for group in groups:
+            if group["heads"] is None:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        local(p.grad).mul_(factor.to(p.device))
+        return {n: (g * factor.to(g.device), dh * factor.to(g.device)) for n, (g, dh, _) in found.items()}
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Takes over what the model's tensors hold now, after someone wrote them: b2 moves, all else stays."""
+        for group in self.param_groups:
+            if group["heads"] is None or not group["params"]:
+                continue
+            layer = self._layer(group)
+            assert isinstance(layer, GeneratedLayer)
+            layer.keep(_flat(group["params"]))
+
     def state_dict(self) -> dict[str, Any]:
-        """The generators by layer name, and the groups' settings.
+        """What this process holds, by layer name, and the groups' settings.
 
         Not torch's own form: that would cast every state to the parameter's precision when it is loaded.
         """
@@ -179,27 +283,52 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
             {key: value for key, value in group.items() if key != "params"} | {"params": [index]}
             for index, group in enumerate(self.param_groups)
         ]
-        layers = {name: layer.state_dict() for name, layer in self.layers.items()}
-        return {"state": self._saved | layers, "param_groups": groups}
+        return {"state": dict(self._saved) | {n: layer.state() for n, layer in self.layers.items()},
+                "param_groups": groups}  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over generators and settings; raises `MendableError` where the layers are not the same."""
+        """Takes over states and settings; the model's tensors must be those that were saved with them.
+
+        The states may come from another share of the rows (see `mlplora_vlm.layers.joined`).  Raises `MendableError`
+        where the layers are not the same.
+        """
         names = [group["name"] for group in self.param_groups]
         saved_names = [group["name"] for group in state_dict["param_groups"]]
         if names != saved_names:
             raise MendableError(
-                f"the checkpoint's {len(saved_names)} generated layers are not this model's {len(names)}",
+                f"the checkpoint's {len(saved_names)} layers are not this model's {len(names)}",
                 fix=f"differing: {sorted(set(names) ^ set(saved_names))[:6] or 'their order'}",
             )
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            group.update({key: value for key, value in saved.items() if key != "params"})
-        self.layers, self._saved = {}, dict(state_dict["state"])
+            group.update({key: value for key, value in saved.items() if key not in ("params", "shapes")})
+        saved_states = state_dict["state"]
+        self.layers, self._saved = {}, dict(saved_states) if isinstance(saved_states, dict) else saved_states
 
 
 def _numels(group: dict[str, Any]) -> list[int]:
     return [torch.Size(shape).numel() for shape in group["shapes"]]
 
 
-def _write(params: list[Tensor], P: Tensor, shapes: list[torch.Size]) -> None:
-    for param, part, shape in zip(params, P.split([s.numel() for s in shapes]), shapes, strict=True):
-        param.copy_(part.view(shape))
+def _any(param: Tensor) -> bool:
+    whole_tensor = param.full_tensor() if hasattr(param, "full_tensor") else param
+    return bool(whole_tensor.any())
+
+
+def _flat(params: list[Tensor]) -> Tensor:
+    return torch.cat([local(p).detach().flatten().float() for p in params])
+
+
+def _flat_gradients(params: list[Tensor]) -> Tensor:
+    """∂L/∂P of the local rows; a tensor without gradient counts as 0."""
+    return torch.cat(
+        [
+            local(p.grad).flatten().float() if p.grad is not None else torch.zeros_like(local(p)).flatten().float()
+            for p in params
+        ]
+    )
+
+
+def _write(params: list[Tensor], P: Tensor) -> None:
+    mine = [local(p) for p in params]
+    for param, part in zip(mine, P.split([m.numel() for m in mine]), strict=True):
+        param.copy_(part.view_as(param))

@@ -1,14 +1,51 @@
-"""Which process owns which rows of an adapter under DeepSpeed ZeRO, and the one sum over all owners."""
+"""Which process owns which rows of a layer under DeepSpeed ZeRO or FSDP2, and the one sum over all owners."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from mlplora_vlm.errors import MendableError
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's part of a layer's P (all of its tensors, laid end to end)."""
+
+    rows: Tensor
+    """For each number that this process holds, its place in P; -1 for an engine's padding.  int64, (numbers,)."""
+    group: Any = None
+    """The process group whose members' rows make P together; None: this process holds all of them."""
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all owners, on ``tensor``'s device.
+
+        The only communication that the generator adds: `hidden` floats a layer and step.
+        """
+        if self.group is None or dist.get_world_size(self.group) == 1:
+            return tensor
+        # NCCL reduces CUDA tensors only, while an offloaded generator lives on the host
+        nccl = "nccl" in dist.get_backend(self.group)
+        total = tensor.to(torch.device("cuda", torch.cuda.current_device()) if nccl else tensor.device, copy=True)
+        dist.all_reduce(total, group=self.group)
+        return total.to(tensor.device)
+
+
+def share_of(params: Sequence[Tensor], numels: Sequence[int], stage: int) -> Share:
+    """This process's share of a layer whose tensors have ``numels`` numbers, as the engine handed over ``params``."""
+    if any(_is_dtensor(p) for p in params):
+        return _fsdp_share(params, numels)
+    rank, world = rank_and_world()
+    local = sum(p.numel() for p in params)
+    group = dist.group.WORLD if stage and world > 1 else None
+    return Share(owned_rows(numels, local, stage, rank, world), group)
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -19,7 +56,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def owned_rows(numels: Sequence[int], local_numel: int, stage: int, rank: int, world: int) -> Tensor:
-    """For each element of this process's flat slice, its row in P = vec([A; B]); -1 for the engine's padding.
+    """For each element of this process's flat slice under ZeRO, its row in P; -1 for the engine's padding.
 
     Stages 1 and 2 cut the zero-padded flat group into ``world`` contiguous slices; stage 3 cuts each tensor into
     slices of ceil(n / world); stage 0 cuts nothing.  Returns int64, shape (local_numel,).
@@ -39,18 +76,41 @@ def owned_rows(numels: Sequence[int], local_numel: int, stage: int, rank: int, w
     return torch.cat([rows, torch.full((local_numel - len(rows),), -1)])
 
 
-def sum_over_processes(tensor: Tensor, stage: int) -> Tensor:
-    """The sum of every process's share; at stage 0 each process holds everything, so its own value is the sum.
+def _fsdp_share(params: Sequence[Any], numels: Sequence[int]) -> Share:
+    """FSDP2 cuts each tensor along its first dimension, over one dimension of its mesh."""
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-    The only communication that the generator adds: `hidden` floats a layer and step.
+    slices, start, group = [], 0, None
+    for param, n in zip(params, numels, strict=True):
+        cut = [(d, p) for d, p in enumerate(param.placements) if not p.is_replicate()]
+        if len(cut) != 1 or not cut[0][1].is_shard(0):
+            raise MendableError(
+                f"an adapter's tensor is laid out as {param.placements}; only sharding along dimension 0 is known",
+                fix="use fully_shard with one mesh dimension (and replicate along others)",
+            )
+        group = param.device_mesh.get_group(cut[0][0])
+        shape, offset = compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)
+        row = math.prod(param.shape[1:])
+        first = start + offset[0] * row
+        slices.append(torch.arange(first, first + math.prod(shape)))
+        start += n
+    return Share(torch.cat(slices), group)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that FSDP2 may have cut; writing into it writes into the tensor."""
+    return tensor.to_local() if _is_dtensor(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def fill(parameter: Tensor, tensor: Tensor) -> None:
+    """Writes a whole tensor into a parameter of which FSDP2 may have given this process a part (ZeRO-3: see `whole`).
+
+    ``tensor`` may have any shape with the parameter's number of elements.
     """
-    if stage == 0 or rank_and_world()[1] == 1:
-        return tensor
-    # NCCL reduces CUDA tensors only, while an offloaded generator lives on the host
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else tensor.device
-    total = tensor.to(device)
-    dist.all_reduce(total)
-    return total.to(tensor.device)
+    mine = local(parameter)
+    if mine is not parameter:
+        tensor = tensor.flatten()[_fsdp_share([parameter], [tensor.numel()]).rows]
+    mine.copy_(tensor.view_as(mine))
 
 
 def full_shape(parameter: Tensor) -> torch.Size:
@@ -69,3 +129,7 @@ def whole(parameters: Iterable[Tensor]) -> Iterator[None]:
 
     with deepspeed.zero.GatheredParameters(partitioned, modifier_rank=0):
         yield
+
+
+def _is_dtensor(tensor: Tensor) -> bool:
+    return hasattr(tensor, "placements") and hasattr(tensor, "to_local")

@@ -26,7 +26,9 @@ class TrainSection:
     """How long, how fast, on which engine."""
 
     learning_rate: float = 2e-4
-    """Peak learning rate of every trained tensor."""
+    """Peak learning rate of the adapter (of its generator's every tensor)."""
+    full_learning_rate: float = 2e-5
+    """Peak learning rate of what `adapter.full` names; 2e-5 is LLaVA's own for its projector."""
     max_steps: int = 0
     """Optimizer steps; 0: as many as `epochs` takes."""
     epochs: float = 1.0
@@ -39,12 +41,18 @@ class TrainSection:
     """Share of the steps in which the learning rate rises from 0."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after the warm-up."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """What steps the generator's tensors, or a plain adapter's."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
+    """AdamW's decoupled weight decay (with sgd it is added to the gradient)."""
     adam_eps: float = 1e-8
     """AdamW's epsilon."""
+    momentum: float = 0.9
+    """SGD's momentum."""
     max_grad_norm: float = 1.0
-    """Gradients (of the adapter) are clipped to this norm; 0: never."""
+    """Gradients are clipped to this norm; 0: never."""
+    clip: Literal["adapter", "generator"] = "adapter"
+    """Whose norm: the adapter's own gradients (the engine clips), or the generator's (ZeRO stage 0 alone)."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     offload: bool = False
@@ -86,11 +94,12 @@ class TrainSection:
         ):
             if getattr(self, key) < 1:
                 yield key, f"{key} must be at least 1", "1 is the smallest value that works"
-        for key in ("max_steps", "workers", "eval_steps", "weight_decay", "max_grad_norm"):
+        for key in ("max_steps", "workers", "eval_steps", "weight_decay", "max_grad_norm", "momentum"):
             if getattr(self, key) < 0:
                 yield key, f"{key} must not be negative", "0 switches it off"
-        if self.learning_rate <= 0:
-            yield "learning_rate", "learning_rate must be above 0", "1e-5 to 1e-3 are usual"
+        for key in ("learning_rate", "full_learning_rate"):
+            if getattr(self, key) <= 0:
+                yield key, f"{key} must be above 0", "1e-5 to 1e-3 are usual"
         if self.max_steps == 0 and self.epochs <= 0:
             yield "epochs", "neither max_steps nor epochs is above 0", "set one of them"
         if not 0 <= self.warmup < 1:
@@ -133,21 +142,25 @@ def deepspeed_config(settings: TrainSection) -> dict[str, Any]:
     }
 
 
-def training_arguments(settings: TrainSection, bf16: bool, out: Path) -> TrainingArguments:
-    """The Trainer's arguments.  Build them before the model: from here on ZeRO-3 partitions weights as they load."""
+def training_arguments(settings: TrainSection, bf16: bool, out: Path, **engine: Any) -> TrainingArguments:
+    """The Trainer's arguments.  Build them before the model: from here on ZeRO-3 partitions weights as they load.
+
+    ``engine``: what replaces DeepSpeed, such as ``deepspeed=None`` for the Trainer alone, or ``fsdp=…`` beside it.
+    """
     import torch
     from transformers import TrainingArguments
 
     on_cpu = not torch.cuda.is_available()
-    if on_cpu:
+    engine = {"deepspeed": deepspeed_config(settings)} | engine
+    if on_cpu and engine["deepspeed"]:
         _tell_accelerate_of_cpu_processes()
     evaluates = settings.eval_steps > 0
     return TrainingArguments(
         output_dir=str(out),
-        deepspeed=deepspeed_config(settings),
+        **engine,
         bf16=bf16,
         use_cpu=on_cpu,
-        accelerator_config={"use_configured_state": on_cpu},
+        accelerator_config={"use_configured_state": on_cpu and engine["deepspeed"] is not None},
         learning_rate=settings.learning_rate,
         max_steps=settings.max_steps or -1,
         num_train_epochs=settings.epochs,
@@ -158,7 +171,7 @@ def training_arguments(settings: TrainSection, bf16: bool, out: Path) -> Trainin
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
         adam_epsilon=settings.adam_eps,
-        max_grad_norm=settings.max_grad_norm,
+        max_grad_norm=settings.max_grad_norm if settings.clip == "adapter" else 0.0,
         activation_checkpointing=settings.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
         use_liger_kernel=settings.liger_kernel,
@@ -192,29 +205,31 @@ def _tell_accelerate_of_cpu_processes() -> None:
 
 
 def adapter_optimizer(model: PeftModel, settings: TrainSection, adapter: AdapterSection) -> tuple[type, dict[str, Any]]:
-    """The Trainer's ``optimizer_cls_and_kwargs``: the generator's optimizer, or AdamW for a plain adapter."""
-    common: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "eps": settings.adam_eps,
-        "weight_decay": settings.weight_decay,
-    }
-    if not adapter.generated:
-        import torch
-
-        return torch.optim.AdamW, common | {"params": [p for p in model.parameters() if p.requires_grad]}
+    """The Trainer's ``optimizer_cls_and_kwargs``; a plain adapter is a group without generator."""
     from mlplora_vlm.optimizer import GeneratedAdapterOptimizer, adapter_groups
 
     generator = adapter.generator
-    return GeneratedAdapterOptimizer, common | {
-        "params": adapter_groups(model),
-        "hidden": generator.hidden,
-        "z_dim": generator.z_dim,
-        "z_std": generator.z_std,
+    return GeneratedAdapterOptimizer, {
+        "params": adapter_groups(
+            model,
+            generated=adapter.generated,
+            b_lr_ratio=adapter.b_lr_ratio,
+            full_lr=settings.full_learning_rate,
+        ),
+        "lr": settings.learning_rate,
+        "eps": settings.adam_eps,
+        "weight_decay": settings.weight_decay,
+        "optimizer": settings.optimizer,
+        "momentum": settings.momentum,
         "seed": settings.seed,
-        "states": generator.states,
-        "device": generator.device,
+        "clip": settings.max_grad_norm if settings.clip == "generator" else 0.0,
         "zero_stage": settings.zero_stage,
+        **{key: getattr(generator, key) for key in GENERATOR_OPTIONS},
     }
+
+
+GENERATOR_OPTIONS = ("form", "hidden", "z_dim", "z_std", "start", "states", "weights", "device")
+"""Keys of `GeneratorSection` that the optimizer takes under the same name."""
 
 
 def train(
@@ -231,13 +246,12 @@ def train(
 
     Afterwards ``output_dir/adapter`` holds the adapter, ``training.json`` the loss curve and the times.
     """
-    from transformers import Trainer
-
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
+    from mlplora_vlm.trainer import GeneratedAdapterTrainer
 
     out = Path(str(arguments.output_dir))
     clock = _step_clock()
-    trainer = Trainer(
+    trainer = GeneratedAdapterTrainer(
         model=model,
         args=arguments,
         data_collator=collator,
@@ -248,7 +262,7 @@ def train(
     )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"
-    checkpoint = last_checkpoint(out, processes)
+    checkpoint = last_checkpoint(out)
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
     try:

@@ -1,4 +1,4 @@
-"""Makes the tables of README.md and recipes/README.md from result files and recipes: ``python -m recipes.readme``."""
+"""Makes the tables of README.md, recipes/README.md and docs/parity.md from result files: ``python -m recipes.readme``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from recipes.recipe import Recipe, available_presets, load_recipe
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
 COMPARED = "docs/demo/lora"
+PARITY = "docs/parity/result.json"
 NO_RESULT = "*No result yet: `python -m recipes.readme` writes this table from a run’s `result.json`.*"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Brings both files up to date, or with ``--check`` names the stale ones and returns 1."""
+    """Brings the files up to date, or with ``--check`` names the stale ones and returns 1."""
     parser = argparse.ArgumentParser(prog="python -m recipes.readme", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is stale")
     check = parser.parse_args(arguments).check
@@ -39,6 +40,7 @@ def update(root: Path, check: bool = False) -> list[Path]:
     tables = [
         (root / "README.md", "demo-result", result_table(root)),
         (root / "recipes" / "README.md", "recipes", recipe_table(root)),
+        (root / "docs" / "parity.md", "parity", parity_table(root)),
     ]
     stale = []
     for path, mark, table in tables:
@@ -101,6 +103,22 @@ def comparison(results: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     return markdown(["method", "learning rate", "steps", "final training loss", *columns], rows, right=3 + len(columns))
+
+
+def parity_table(root: Path) -> str:
+    """One table a precision: an engine and number of processes a row, a comparison a column."""
+    if not (root / PARITY).exists():
+        return NO_RESULT
+    runs, tables = read_json(root / PARITY)["runs"], []
+    for precision in dict.fromkeys(run["precision"] for run in runs):
+        chosen = [run for run in runs if run["precision"] == precision]
+        columns = list(dict.fromkeys(what for run in chosen for what in run["errors"]))
+        rows = [
+            [run["engine"], str(run["processes"]), *(numbers.error(run["errors"].get(what)) for what in columns)]
+            for run in chosen
+        ]
+        tables.append(f"**{precision}**\n\n{markdown(['engine', 'processes', *columns], rows, right=len(columns) + 1)}")
+    return "\n\n".join(tables)
 
 
 def recipe_table(root: Path) -> str:

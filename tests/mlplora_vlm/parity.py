@@ -1,26 +1,71 @@
-"""The tiny LLaVA, its rows and the training settings that the parity tests and their torchrun worker share."""
+"""The tiny LLaVA, its rows, the cases and their settings: what parity tests, their workers and their oracle share."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mlplora_vlm.attach import AdapterSection, GeneratorSection
+from mlplora_vlm.load import ModelSection, load_model
 from mlplora_vlm.training import TrainSection
 
 ROWS, STEPS, ACCUMULATION, PICTURE_TOKENS, VOCAB = 8, 6, 2, 4, 61
-ADAPTER = AdapterSection(rank=3, alpha=6, generator=GeneratorSection(hidden=5, z_dim=7))
+GENERATOR = GeneratorSection(hidden=5, z_dim=7)
+ZERO = ("zero0", "zero1", "zero2", "zero3")
 
 
-def settings(stage: int, world: int, **changes) -> TrainSection:
-    """One optimizer step sees every row once, whatever the number of processes."""
-    values = {
-        "learning_rate": 1e-2, "max_steps": STEPS, "batch_size": ROWS // ACCUMULATION // world, "warmup": 0.34,
-        "gradient_accumulation": ACCUMULATION, "weight_decay": 0.1, "adam_eps": 1e-6, "max_grad_norm": 0.0,
-        "schedule": "linear", "zero_stage": stage, "processes": world, "save_steps": 3, "keep_checkpoints": 9,
-    }  # fmt: skip
-    return TrainSection(**(values | changes))
+@dataclass(frozen=True)
+class Case:
+    """One training run."""
+
+    name: str
+    engine: str
+    """loop, trainer (plain under one process, DDP under two), fsdp2, or zero0 to zero3."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Over the common `TrainSection`."""
+    adapter: dict[str, Any] = field(default_factory=dict)
+    """Over the common `AdapterSection`."""
+    generator: dict[str, Any] = field(default_factory=dict)
+    """Over the common `GeneratorSection`."""
+    precision: str = "float32"
+    """float32, bfloat16 or nf4 (4-bit base, float32 arithmetic)."""
+    broken: str = ""
+    """A part of the method that is put out of action, to see the harness fail."""
+    record: bool = False
+    """Write down the gradients that the engine hands over."""
+    folder: str = ""
+    """The training folder, where cases share one to go on from each other."""
+    stop_at: int = 0
+    """Stop after this step, as a killed run does."""
+
+    def settings(self, world: int) -> TrainSection:
+        """One optimizer step sees every row once, whatever the number of processes."""
+        values = {
+            "learning_rate": 1e-2, "max_steps": STEPS, "batch_size": ROWS // ACCUMULATION // world, "warmup": 0.34,
+            "gradient_accumulation": ACCUMULATION, "weight_decay": 0.1, "adam_eps": 1e-6, "max_grad_norm": 0.0,
+            "schedule": "linear", "zero_stage": int(self.engine[-1]) if self.engine in ZERO else 0, "processes": world,
+            "save_steps": 3, "keep_checkpoints": 9,
+        }  # fmt: skip
+        return TrainSection(**(values | self.train))
+
+    def adapter_section(self) -> AdapterSection:
+        generator = dataclasses.replace(GENERATOR, **self.generator)
+        values = {"rank": 3, "alpha": 6, "generator": generator}
+        return AdapterSection(**(values | {k: tuple(v) if isinstance(v, list) else v for k, v in self.adapter.items()}))
+
+
+def load_base(folder: Path, precision: str) -> Any:
+    """The tiny LLaVA as a case wants it."""
+    model = ModelSection(
+        id=str(folder),
+        dtype="bfloat16" if precision == "bfloat16" else "float32",
+        quantization="nf4" if precision == "nf4" else "none",
+    )
+    return load_model(str(folder), model)
 
 
 def save_base(folder: Path) -> None:

@@ -1,13 +1,16 @@
-"""Run by torchrun: trains the tiny LLaVA once a case with the real Trainer and DeepSpeed, and saves A and B.
+"""Run by torchrun: trains the tiny LLaVA once a case with the real Trainer and engine, and saves what came of it.
 
-usage: parity_worker.py FOLDER   (reads FOLDER/cases.json, FOLDER/base; writes FOLDER/NAME-wWORLD.safetensors)
+usage: parity_worker.py FOLDER CASES.json   (reads FOLDER/base; writes FOLDER/NAME-wWORLD.safetensors, and for recorded
+cases FOLDER/NAME-wWORLD-RANK.pt)
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import deepspeed
@@ -16,12 +19,28 @@ import torch
 import torch.distributed as dist
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
-from transformers import AutoModelForImageTextToText, TrainerCallback, set_seed
+from transformers import TrainerCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from mlplora_vlm import optimizer as generated
+from mlplora_vlm import generator as maths
 from mlplora_vlm.attach import attach
+from mlplora_vlm.layers import GeneratedLayer
+from mlplora_vlm.sharding import Share
 from mlplora_vlm.training import train, training_arguments
+
+ENGINES = {
+    "trainer": {"deepspeed": None},
+    "fsdp2": {
+        "deepspeed": None,
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+            "state_dict_type": "FULL_STATE_DICT",
+        },
+    },
+}
 
 
 def padding(numels: list[int], local: int, stage: int) -> torch.Tensor:
@@ -37,77 +56,76 @@ def padding(numels: list[int], local: int, stage: int) -> torch.Tensor:
     return cut(sum(numels), local)
 
 
-class Broken:
-    """Deliberately breaks one part of the method while a case runs, so that the tests see the harness fail."""
+@contextmanager
+def watched(case: parity.Case, numels: dict[str, list[int]], recorded: dict):
+    """Poisons the engine's padding in every case, breaks what a case wants broken, and records what it wants kept."""
+    kept = GeneratedLayer.gradient, maths.generator_gradients, Share.sum
+    stage = int(case.engine[-1]) if case.engine in parity.ZERO else 0
 
-    def __init__(self, part: str | None, stage: int) -> None:
-        self.part, self.stage = part, stage
+    def gradient(layer, grad):
+        if stage:  # engines promise nothing about padding
+            bad = padding(numels[layer.name], len(grad), stage)
+            if case.broken == "mask":
+                layer.owned = torch.ones_like(layer.owned)
+            grad = torch.where(bad, 1e3, grad)
+        if case.record:
+            rows = layer.share.rows
+            recorded.setdefault(layer.name, {"rows": rows, "grads": [], "layer": layer})["grads"].append(
+                torch.where(rows >= 0, grad, 0.0).clone()
+            )
+        return kept[0](layer, grad)
 
-    def __enter__(self) -> None:
-        self.kept = (generated.generator_gradients, generated.sum_over_processes, generated._LayerGenerator.step)
-        gradients, _, step = self.kept
+    def without(tensors, *given):
+        found = kept[1](tensors, *given)
+        return found | {case.broken: torch.zeros_like(found[case.broken])}
 
-        def poisoned(layer, grad, stage, inner):  # in every case: engines promise nothing about padding
-            if stage:
-                bad = padding(layer.numels, len(grad), stage)
-                if self.part == "mask":
-                    layer.owned = torch.ones_like(layer.owned)
-                grad = torch.where(bad, 1e3, grad)
-            return step(layer, grad, stage, inner)
-
-        def without(tensors, grad, dh):
-            found = gradients(tensors, grad, dh)
-            return found | {self.part: torch.zeros_like(found[self.part])}
-
-        layer_of = generated.GeneratedAdapterOptimizer._layer
-
-        def with_numels(self_, group, grad):
-            layer = layer_of(self_, group, grad)
-            layer.numels = generated._numels(group)
-            return layer
-
-        self.layer_of = layer_of
-        generated.GeneratedAdapterOptimizer._layer = with_numels
-        generated._LayerGenerator.step = poisoned
-        if self.part in ("W1", "z"):
-            generated.generator_gradients = without
-        if self.part == "all-reduce":
-            generated.sum_over_processes = lambda tensor, stage: tensor
-
-    def __exit__(self, *_) -> None:
-        generated.generator_gradients, generated.sum_over_processes, generated._LayerGenerator.step = self.kept
-        generated.GeneratedAdapterOptimizer._layer = self.layer_of
+    GeneratedLayer.gradient = gradient
+    if case.broken in ("W1", "z"):
+        maths.generator_gradients = without
+    if case.broken == "all-reduce":
+        Share.sum = lambda share, tensor: tensor
+    try:
+        yield
+    finally:
+        GeneratedLayer.gradient, maths.generator_gradients, Share.sum = kept
 
 
-def run(
-    folder: Path, name: str, stage: int, broken: str | None = None, sgd: bool = False, stop_at: int = 0, **changes
-) -> None:
-    world = dist.get_world_size()
-    settings = parity.settings(stage, world, **changes)
-    out = folder / f"{name}-w{world}"
-    arguments = training_arguments(settings, bf16=False, out=out)
-    model = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
+def run(folder: Path, case: parity.Case) -> None:
+    rank, world = dist.get_rank(), dist.get_world_size()
+    settings, adapter = case.settings(world), case.adapter_section()
+    out = folder / (case.folder or f"{case.name}-w{world}")
+    arguments = training_arguments(settings, case.precision == "bfloat16", out, **ENGINES.get(case.engine, {}))
+    model = parity.load_base(folder / "base", case.precision)
     set_seed(settings.seed)
-    model, counts = attach(model, parity.ADAPTER)
-    assert counts == {"language": 14, "projector": 2}, counts
+    model, counts = attach(model, adapter)
+    assert counts["language"] == 14, counts
     partitioned = [p for p in model.parameters() if hasattr(p, "ds_id")]
-    assert bool(partitioned) == (stage == 3), "zero.Init must partition at stage 3, and only there"
-    if sgd:
-        init = generated.GeneratedAdapterOptimizer.__init__
-        patched = lambda self, params, lr, eps, **kw: init(self, params, lr, **(kw | {"inner": torch.optim.SGD}))  # noqa: E731
-        generated.GeneratedAdapterOptimizer.__init__ = patched
-    with Broken(broken, stage):
-        callbacks = [StopAt(stop_at)] if stop_at else []
-        train(model, parity.rows(), parity.collate, settings, parity.ADAPTER, arguments, callbacks=callbacks)
-    if sgd:
-        generated.GeneratedAdapterOptimizer.__init__ = init
-    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    with deepspeed.zero.GatheredParameters([p for _, p in trained], enabled=stage == 3):
-        if dist.get_rank() == 0:
-            save_file({n: p.detach().float().clone().contiguous() for n, p in trained}, f"{out}.safetensors")
+    assert bool(partitioned) == (case.engine == "zero3"), "zero.Init must partition at stage 3, and only there"
+    sizes = {
+        name: [getattr(p, "ds_numel", p.numel()) for n, p in module.named_parameters() if p.requires_grad]
+        for name, module in model.named_modules()
+    }
+    recorded: dict = {}
+    with watched(case, sizes, recorded):
+        callbacks = [StopAt(case.stop_at)] if case.stop_at else []
+        trainer = train(model, parity.rows(), parity.collate, settings, adapter, arguments, callbacks=callbacks)
+    trained = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
+    with deepspeed.zero.GatheredParameters([p for _, p in trained], enabled=case.engine == "zero3"):
+        tensors = {n: p.full_tensor() if hasattr(p, "full_tensor") else p for n, p in trained}
+        if rank == 0:
+            save_file(
+                {n: t.detach().float().clone().contiguous() for n, t in tensors.items()},
+                folder / f"{case.name}-w{world}.safetensors",
+            )
+    if case.record:
+        seen = {n: {"rows": r["rows"], "grads": r["grads"], "P": r["layer"].generate().detach()}
+                for n, r in recorded.items()}  # fmt: skip
+        torch.save(seen, folder / f"{case.name}-w{world}-{rank}.pt")
     unset_hf_deepspeed_config()
     AcceleratorState._reset_state(reset_partial_state=True)
-    del model, arguments
+    for name in [name for name in os.environ if name.startswith(("ACCELERATE_", "FSDP_"))]:
+        del os.environ[name]
+    del model, arguments, trainer
     gc.collect()
 
 
@@ -125,7 +143,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     deepspeed.init_distributed("gloo")
     root = Path(sys.argv[1])
-    for case in json.loads((root / "cases.json").read_text()):
-        run(root, **case)
+    for values in json.loads(Path(sys.argv[2]).read_text()):
+        one = parity.Case(**values)
+        print("case", one.name, flush=True)
+        run(root, one)
     dist.barrier()
     dist.destroy_process_group()

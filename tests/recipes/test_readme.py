@@ -46,19 +46,30 @@ def root(tmp_path):
     (tmp_path / "docs/demo/lora").mkdir(parents=True)
     (tmp_path / "README.md").write_text(AROUND.format("demo-result"))
     (tmp_path / "recipes/README.md").write_text(AROUND.format("recipes"))
+    (tmp_path / "docs/parity").mkdir()
+    (tmp_path / "docs/parity.md").write_text(AROUND.format("parity"))
+    runs = [
+        {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
+        for n, more in ((1, {}), (2, {"resumed": 0.0}))
+    ]
+    (tmp_path / readme.PARITY).write_text(json.dumps({"runs": runs}))
     shutil.copy(readme.ROOT / "recipes/llava_vqa.yaml", tmp_path / "recipes")
     (tmp_path / readme.RESULT).write_text(json.dumps(result(True, 3e-4, 0.942)))
     return tmp_path
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    files = [root / "README.md", root / "recipes/README.md"]
+    files = [root / "README.md", root / "recipes/README.md", root / "docs/parity.md"]
     assert readme.update(root, check=True) == files
     assert files[0].read_text() == AROUND.format("demo-result")
     assert readme.update(root) == files
     assert readme.update(root, check=True) == []
     for file in files:
         assert file.read_text().startswith("# Title\n") and file.read_text().endswith("\n\nThe rest.\n")
+
+
+def test_parity_table_has_a_row_an_engine_and_number_of_processes(root):
+    assert readme.parity_table(root).splitlines()[-2:] == ["| ZeRO 2 | 1 | 1e-6 | – |", "| ZeRO 2 | 2 | 2e-6 | 0 |"]
 
 
 def test_changed_result_makes_the_readme_stale(root):

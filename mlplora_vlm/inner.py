@@ -1,0 +1,48 @@
+"""The optimizers that step a generator's tensors, and W2 kept in bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlplora_vlm.errors import MendableError
+
+Inner = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
+
+SETTINGS = {"adamw": ("lr", "weight_decay", "betas", "eps"), "sgd": ("lr", "weight_decay", "momentum")}
+"""What a param group may set, by optimizer."""
+
+
+def inner_optimizer(optimizer: str, states: str) -> Inner:
+    """Makes the inner optimizer of some tensors; its settings come with each step.
+
+    ``optimizer``: adamw or sgd (torch's; SGD's weight decay is added to the gradient).  ``states``: float32, or 8bit
+    and paged8bit for bitsandbytes' AdamW (paged: CUDA may move its moments to the host and back).
+    Raises `MendableError` for a choice that does not exist.
+    """
+    if optimizer == "adamw" and states == "float32":
+        return lambda tensors: torch.optim.AdamW(list(tensors), fused=True)
+    if optimizer == "sgd" and states == "float32":
+        return lambda tensors: torch.optim.SGD(list(tensors), lr=0.0)
+    if optimizer == "adamw" and states in ("8bit", "paged8bit"):
+        import bitsandbytes
+
+        kind: Any = {"8bit": bitsandbytes.optim.AdamW8bit, "paged8bit": bitsandbytes.optim.PagedAdamW8bit}[states]
+        return lambda tensors: kind(list(tensors))
+    raise MendableError(
+        f"there is no inner optimizer {optimizer!r} with states {states!r}",
+        fix="adamw with float32, 8bit or paged8bit; or sgd with float32",
+    )
+
+
+def stochastic_bfloat16(tensor: Tensor, seed: int) -> Tensor:
+    """``tensor`` (float32, finite) in bfloat16, rounded up or down at random so that the expected value is exact.
+
+    Rounding to the nearest would lose every step smaller than 2⁻⁹ of a weight.  The same seed rounds the same way.
+    """
+    random = torch.Generator(tensor.device).manual_seed(seed)
+    noise = torch.randint(0, 1 << 16, tensor.shape, dtype=torch.int32, device=tensor.device, generator=random)
+    return (tensor.view(torch.int32) + noise & -(1 << 16)).view(torch.float32).bfloat16()

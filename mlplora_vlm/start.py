@@ -1,0 +1,169 @@
+"""What an adapter starts from: a folder that another training left, or the base weights' own singular vectors.
+
+PiSSA (arXiv 2404.02948) takes its start s·B0·A0 out of the base weights: W = R + s·B0·A0, and trains R + s·B·A.  Its A
+and B fit no model that anyone else has.  On the original base the same model is W + s·(B·A − B0·A0): a LoRA of twice
+the rank, A' = [A; A0] and B' = [B, −B0].  That is what training leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.kinds import KINDS, kind_of
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+
+    from mlplora_vlm.attach import AdapterSection
+
+CONFIG_FILE, ADAPTER_FILE, START_FILE = "adapter_config.json", "adapter_model.safetensors", "start.safetensors"
+PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
+"""PEFT's ``init_lora_weights`` that leave the base weights alone."""
+ROUNDING = {"torch.float32": 1e-4, "torch.bfloat16": 2e-2}
+"""Largest relative difference of two computations of one start: the fast SVD's own, far below any training step's."""
+
+
+def check_init_from(settings: AdapterSection) -> None:
+    """Raises `MendableError` unless ``settings.init_from`` is a PEFT folder of the very adapter that is attached.
+
+    Reads adapter_config.json alone: the tensors' names are compared once there is a model.
+    """
+    assert settings.init_from is not None
+    folder, kind = Path(settings.init_from).expanduser(), KINDS[settings.kind]
+    missing = [name for name in (CONFIG_FILE, ADAPTER_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise MendableError(
+            f"{folder} holds no PEFT adapter in safetensors ({' and '.join(missing)} missing)",
+            "adapter.init_from",
+            "give a folder such as out/…/adapter",
+        )
+    try:
+        config = read_json(folder / CONFIG_FILE)
+    except ValueError as error:
+        raise MendableError(f"{CONFIG_FILE} is not JSON: {error}", str(folder / CONFIG_FILE)) from None
+    here: dict[str, Any] = {"kind": settings.kind}
+    there: dict[str, Any] = {"kind": kind_of(config) or config.get("peft_type")}
+    for key, name in kind.names.items():
+        if key != "dropout":  # may change between two trainings
+            here[key], there[key] = getattr(settings, key), config.get(name)
+    for key in ("rank_pattern", "alpha_pattern", "layer_replication", "trainable_token_indices"):
+        here[key], there[key] = None, config.get(key) or None
+    here["bias"], there["bias"] = "none", config.get("bias", "none")
+    start = config.get("init_lora_weights")  # pissa, olora, corda, …: its file fits no base but the one that it changed
+    here["start"], there["start"] = "the base itself", "the base itself" if start in PLAIN_STARTS else start
+    differing = [f"{key} is {there[key]} there and {here[key]} here" for key in here if here[key] != there[key]]
+    if differing:
+        raise MendableError(
+            f"the adapter to go on from is another one: {'; '.join(differing)}",
+            f"adapter.init_from {folder}",
+            "set the adapter section as that folder has it",
+        )
+
+
+def go_on_from(model: PeftModel, folder: Path, settings: AdapterSection) -> None:
+    """Writes the folder's tensors into a model with a freshly attached adapter; every process must call it.
+
+    Adapters from before transformers 4.52 carry older layer names, which PEFT translates.  Raises `MendableError` where
+    the folder holds another adapter, or tensors of other layers.
+    """
+    import torch
+    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+    from safetensors.torch import load_file
+
+    from mlplora_vlm.checkpoint import load_tensors
+
+    check_init_from(settings)
+    tensors: dict[str, Tensor] = convert_peft_adapter_state_dict_for_transformers(
+        model, model.peft_config["default"], load_file(folder / ADAPTER_FILE)
+    )
+    for name in KINDS[settings.kind].shared:
+        part = name.rpartition(".")[2]
+        made = getattr(model.base_model, part)["default"]
+        if name not in tensors or not torch.equal(tensors[name].to(made), made):
+            raise MendableError(
+                f"the frozen projection {part} is not the one that is drawn here",
+                f"adapter.init_from {folder}",
+                "adapt the same layers: their largest sizes decide the projection's",
+            )
+    load_tensors(model, tensors, str(folder / ADAPTER_FILE))
+
+
+@contextmanager
+def same_every_time(enabled: bool) -> Iterator[None]:
+    """Inside, random numbers (the fast SVD's) are the same in every run and process; outside nothing has changed."""
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=enabled):
+        if enabled:
+            torch.manual_seed(0)
+        yield
+
+
+def record_start(model: PeftModel) -> None:
+    """Keeps the adapter as it is now in ``model.adapter_start``: names as in an adapter file, tensors on the CPU."""
+    from mlplora_vlm.checkpoint import saved_name
+    from mlplora_vlm.sharding import whole
+
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad and ".modules_to_save." not in n}
+    with whole(trained.values()):
+        start = {saved_name(n): p.detach().to("cpu", copy=True).contiguous() for n, p in trained.items()}
+    model.adapter_start = start  # type: ignore[assignment]
+
+
+def keep_start(model: PeftModel, folder: Path, write: bool) -> None:
+    """Writes the start into a training folder, or compares it with the one there: a checkpoint fits its own alone.
+
+    Does nothing for a model whose base weights are as they were.  ``write``: whether this process writes.
+    Raises `MendableError` where the start is not the one that the folder's training began with.
+    """
+    from safetensors.torch import load_file, save_file
+
+    start: dict[str, Tensor] | None = getattr(model, "adapter_start", None)
+    if start is None:
+        return
+    file = folder / START_FILE
+    if not file.exists():
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            part = file.with_name(f".{file.name}.part")
+            save_file(start, part)
+            part.replace(file)
+        return
+    kept = load_file(file)
+    odd = [n for n in start.keys() ^ kept.keys()] or [n for n, t in start.items() if not _close(t, kept[n])]
+    if odd:
+        raise MendableError(
+            f"the adapter's start is not the one that this training began with: {len(odd)} of {len(start)} tensors "
+            f"differ, such as {min(odd)}",
+            str(file),
+            "go on with the same base model, precision and machine; or train anew, without this folder",
+        )
+
+
+def _close(start: Tensor, kept: Tensor) -> bool:
+    if start.shape != kept.shape or start.dtype != kept.dtype:
+        return False
+    difference = (start.float() - kept.float()).norm()
+    return bool(difference <= ROUNDING.get(str(start.dtype), 1e-2) * kept.float().norm())
+
+
+def onto_original_base(folder: Path, start: dict[str, Tensor]) -> None:
+    """Rewrites a saved adapter folder: a stock LoRA of twice the rank, on the base as it was before its start."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors, config = load_file(folder / ADAPTER_FILE), read_json(folder / CONFIG_FILE)
+    for name, first in start.items():
+        sign, dim = (1, 0) if ".lora_A." in name else (-1, 1)
+        tensors[name] = torch.cat([tensors[name], sign * first.to(tensors[name])], dim).contiguous()
+    part = folder / f".{ADAPTER_FILE}.part"
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(folder / ADAPTER_FILE)
+    doubled = {"r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"], "init_lora_weights": True}
+    write_json(folder / CONFIG_FILE, config | doubled)

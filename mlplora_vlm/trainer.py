@@ -1,0 +1,71 @@
+"""transformers' Trainer with checkpoints that hold the adapter, the generators and no pickled engine state.
+
+Under every engine (none, DDP, FSDP2, DeepSpeed ZeRO) a checkpoint is the PEFT adapter, the optimizer's own safetensors
+files (`mlplora_vlm.states`), the schedule, the random states and the Trainer's progress; it can be resumed with another
+number of processes or ZeRO stage.  The engine's fp32 masters need no file: the generator makes them anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from mlplora_vlm.checkpoint import load_adapter
+from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
+from mlplora_vlm.states import load_states, save_states
+
+SCHEDULE = "scheduler.json"
+
+
+class GeneratedAdapterTrainer(Trainer):
+    """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`."""
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer, before any engine wraps it."""
+        made = super().create_optimizer(model)
+        if isinstance(made, GeneratedAdapterOptimizer):
+            self.generated = made
+        return made
+
+    @property
+    def _layout(self) -> str:
+        stage = f" {self.generated.zero_stage}" if self.is_deepspeed_enabled else ""
+        return f"{self.accelerator.distributed_type.value}{stage}"
+
+    @property
+    def _sharded(self) -> bool:
+        return self.is_fsdp_enabled or self.generated.zero_stage > 0
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        if resume_from_checkpoint:  # before an engine cuts the tensors up
+            self._load_from_checkpoint(resume_from_checkpoint)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        if resume_from_checkpoint:
+            self._load_optimizer_and_scheduler(resume_from_checkpoint)
+            self._load_scaler(resume_from_checkpoint)
+        return prepared
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        save_states(self.generated, Path(output_dir), self._layout, self._sharded)
+        if self.args.should_save:
+            assert self.lr_scheduler is not None
+            write_json(Path(output_dir) / SCHEDULE, self.lr_scheduler.state_dict())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        assert self.lr_scheduler is not None
+        load_states(self.generated, Path(checkpoint), self._layout)
+        self.lr_scheduler.load_state_dict(read_json(Path(checkpoint) / SCHEDULE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        assert isinstance(self.model, torch.nn.Module)
+        load_adapter(self.model, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        if self.state.best_model_checkpoint:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
