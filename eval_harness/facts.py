@@ -46,12 +46,17 @@ def judged_category(result: Mapping[str, Any]) -> str | None:
 
 
 def method(result: Mapping[str, Any]) -> str:
-    """The adapter's name: ``OP-LoRA`` is LoRA behind a generator."""
+    """The adapter's name: OP-LoRA is LoRA behind a generator, LoRA+ has a learning rate of its own for B."""
     adapter = at(result, "recipe", "resolved", "adapter") or {}
     kind = {"lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA", "pissa": "PiSSA", "vera": "VeRA"}.get(
         adapter.get("kind", ""), adapter.get("kind") or "adapter"
     )
-    return f"OP-{kind}" if adapter.get("generated") else kind
+    name = f"OP-{kind}" if adapter.get("generated") else kind
+    if adapter.get("b_lr_ratio", 1) != 1:
+        name += "+"
+    if adapter.get("generated") and at(adapter, "generator", "form") == "linear":
+        name += " (linear)"
+    return " and ".join([name, *(f"{part} in full" for part in adapter.get("full") or ())])
 
 
 def times(result: Mapping[str, Any]) -> str:
@@ -87,9 +92,11 @@ def training(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     layers, parameters, run = (section(result, key) for key in ("adapted_layers", "parameters", "training"))
     rows = [("Method", method(result))] if at(result, "recipe", "resolved", "adapter") else []
     rows += [(f"Adapted layers, {kind}", numbers.count(n)) for kind, n in layers.items()]
-    names = {"base": "base model", "trained": "adapter", "generator": "generator"}
+    names = {"base": "base model", "trained": "adapter", "full": "trained in full", "generator": "generator"}
     rows += [
-        (f"Parameters, {names.get(kind, kind)}", numbers.count(n)) for kind, n in parameters.items() if numbers.known(n)
+        (f"Parameters, {names.get(kind, kind)}", numbers.count(n))
+        for kind, n in parameters.items()
+        if numbers.known(n) and (n or kind != "full")
     ]
     rows += [
         ("Steps", numbers.count(run.get("steps"))),

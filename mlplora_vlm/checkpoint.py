@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.kinds import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,8 +76,8 @@ def saved_name(name: str, adapter: str = "default") -> str:
 
 
 ADAPTER_FILE = "adapter_model.safetensors"
-FROZEN = {"base_model.vera_A", "base_model.vera_B"}
-"""Tensors of an adapter file that are not trained: VeRA's projections, which the model makes again from their seed."""
+FROZEN = {name for kind in KINDS.values() for name in kind.shared}
+"""Tensors of an adapter file that are not trained: the model makes them again from their seed."""
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:

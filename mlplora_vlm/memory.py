@@ -7,15 +7,18 @@ counted exactly; activations follow the formulas below; four figures are assumpt
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlplora_vlm.attach import AdapterSection, GeneratorSection, targets
+from mlplora_vlm.attach import AdapterSection, targets
 from mlplora_vlm.families.card import FamilyCard, card_for
+from mlplora_vlm.kinds import KINDS
 from mlplora_vlm.load import ModelSection
+from mlplora_vlm.optimizer_bytes import LayerSize, generator_bytes, layer_sizes, plain_moment_bytes, row_place_bytes
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from mlplora_vlm.training import TrainSection
@@ -58,6 +61,27 @@ class HardwareSection:
 
 
 @dataclass(frozen=True)
+class AdapterNumbers:
+    """What attaching an adapter adds to a model and trains, in numbers."""
+
+    layers: list[LayerSize]
+    """The adapted layers, where a generator makes them."""
+    trained: int
+    """All that is trained: the adapter, and what is trained in full."""
+    of_base: int
+    """The base's own weights among them."""
+    plain: int
+    """The trained numbers that are stepped as they are, without generator."""
+    frozen: int
+    """Added but not trained, such as VeRA's projections."""
+
+    @property
+    def added(self) -> int:
+        """Trained numbers that the base does not have."""
+        return self.trained - self.of_base
+
+
+@dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes by kind."""
 
@@ -96,22 +120,22 @@ def estimate(
     """
     card = card_for(model.config.model_type)
     found = targets(model, adapter, card)
-    layers = [_sides(model, name, adapter.rank) for names in found.values() for name in names]
+    numbers = adapter_numbers(model, adapter)
     gpus, processes = hardware.gpus, train.processes
     world, size = gpus or processes, _bytes_per_number(base, hardware)
-    n, stage = sum(a + b for a, b in layers), train.zero_stage
+    n, stage = numbers.trained, train.zero_stage
     whole_weights = weight_bytes(model, card, base, size)
     shard = 1 if stage == 0 else world  # what every process holds of the optimizer's states
 
     weights = whole_weights // world if stage == 3 else whole_weights
-    optimizer = {"fp32 masters of the adapter": 4 * n // shard if stage else 0}
-    if not adapter.generated:
-        optimizer["adapter moments"] = 8 * n // shard
-    per_adapter = 4 if stage == 0 else size  # stage 0 has no masters: the adapter itself is kept in fp32
+    plain = plain_moment_bytes([numbers.plain], train.optimizer, train.momentum)
+    optimizer = {"fp32 masters": 4 * n // shard if stage else 0, "plain moments": plain // shard}
+    per_adapter = 4 if stage == 0 else size  # stage 0 has no masters: what is trained is itself kept in fp32
+    attached = numbers.added * per_adapter + numbers.of_base * (per_adapter - size) + numbers.frozen * size
     device = {
         "base weights": weights,
-        "adapter": n * per_adapter // (world if stage == 3 else 1),
-        "adapter gradients": _gradient_bytes(n, stage, size, world),
+        "adapter": attached // (world if stage == 3 else 1),
+        "gradients": _gradient_bytes(n, stage, size, world),
         "activations": activation_bytes(model, found, base, adapter, train, tokens, size),
         "logits": 0 if train.liger_kernel else logit_bytes(model, train.batch_size * tokens, size),
         "engine buffers": _engine_bytes(model, n, stage, size, zero or {}, on_gpu=gpus > 0),
@@ -120,14 +144,15 @@ def estimate(
     if train.offload and stage == 3:
         host["base weights"] = device.pop("base weights")
     (host if train.offload else device).update(optimizer)
-    if adapter.generated:
-        generator = generator_bytes(layers, adapter.generator, stage, world)
+    if numbers.layers:
+        generator = generator_bytes(numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum)
         (host if train.offload or adapter.generator.device == "cpu" else device).update(generator)
+    host["places of rows"] = row_place_bytes(numbers.trained // shard)
     host["processes"] = HOST_PROCESS + train.workers * HOST_WORKER
 
     evaluation = {
         "base weights": whole_weights,
-        "adapter": n * size,
+        "adapter": (numbers.added + numbers.frozen) * size,
         **_answering(model, tokens, new_tokens, eval_batch, size),
     }
     if gpus == 0:
@@ -157,22 +182,26 @@ def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, s
     return parameters + sum(4 * buffer.numel() for buffer in model.buffers())
 
 
-def generator_bytes(
-    layers: list[tuple[int, int]], generator: GeneratorSection, stage: int, world: int
-) -> dict[str, int]:
-    """The generators on one process.  ``layers``: (numbers of A, numbers of B) of each adapted layer.
+def adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterNumbers:
+    """Counted on an adapter that is really attached, to a copy of ``model`` on the meta device."""
+    from mlplora_vlm.attach import attach
+    from mlplora_vlm.meta import meta_model
+    from mlplora_vlm.optimizer import adapter_groups
 
-    W2 (k, hidden) and b2 (k,) are cut over ``world`` processes by ZeRO 1-3; W1, c1 and z are whole on each.  All fp32.
-    """
-    weights = moments = step = 0
-    for a, b in layers:
-        rows = {0: a + b, 3: math.ceil(a / world) + math.ceil(b / world)}.get(stage, math.ceil((a + b) / world))
-        tensors = (rows * generator.hidden, rows, generator.hidden * generator.z_dim, generator.hidden, generator.z_dim)
-        weights += 4 * sum(tensors) + rows  # and the padding mask, a byte a row
-        moments += sum(_moment_bytes(n, generator.states) for n in tensors)
-        # the gradient of W2 exists for one layer at a time, beside that of P and the new P
-        step = max(step, 4 * (rows * generator.hidden + 3 * rows))
-    return {"generator weights": weights, "generator moments": moments, "generator step": step}
+    bare = meta_model(model.config)
+    own = {id(p) for p in (*bare.parameters(), *bare.buffers())}
+    attached, _ = attach(bare, replace(adapter, init_from=None))
+    trained = [p for p in attached.parameters() if p.requires_grad]
+    layers = layer_sizes(adapter_groups(attached, generated=adapter.generated, b_lr_ratio=adapter.b_lr_ratio))
+    return AdapterNumbers(
+        layers=layers,
+        trained=_count(trained),
+        of_base=_count(p for p in trained if id(p) in own),
+        plain=_count(trained) - sum(layer.numbers for layer in layers),
+        frozen=_count(
+            t for t in (*attached.parameters(), *attached.buffers()) if id(t) not in own and not t.requires_grad
+        ),
+    )
 
 
 def activation_bytes(
@@ -199,6 +228,8 @@ def activation_bytes(
     q, kv = _attention_widths(text)
     adapters = len(found.get("language", ())) / depth
     layer = 2 * (4 * h + size * h) + size * (3 * q + 2 * kv + 4 * f) + size * adapter.rank * adapters
+    kind, outputs = KINDS[adapter.kind], {part: _outputs(model, names) for part, names in found.items()}
+    layer += size * kind.kept_outputs * outputs.get("language", 0) / depth
     if adapter.dropout and adapters:
         layer += (
             adapters * (size + 1) * (h * 6 + f) / 7
@@ -216,7 +247,13 @@ def activation_bytes(
     if "vision" in found and not train.gradient_checkpointing:
         tower = depth_v * 17 * size * hv
     projector = size * (hv + 3 * h)
-    return round(language + mask + patches * (tower + projector))
+    beside = size * kind.kept_outputs * sum(width for part, width in outputs.items() if part != "language")
+    copies = 0
+    if kind.weight_copies:
+        linears: list[Any] = [model.get_submodule(name) for names in found.values() for name in names]
+        largest = max(linear.weight.numel() for linear in linears)
+        copies = size * kind.weight_copies * largest
+    return round(language + mask + patches * (tower + projector + beside) + copies)
 
 
 def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
@@ -228,9 +265,14 @@ def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
     return int(rows * model.config.get_text_config().vocab_size * each)
 
 
-def _sides(model: PreTrainedModel, name: str, rank: int) -> tuple[int, int]:
-    linear: Any = model.get_submodule(name)
-    return rank * linear.in_features, rank * linear.out_features
+def _outputs(model: PreTrainedModel, names: Sequence[str]) -> int:
+    """The widths of the named layers' outputs, added up."""
+    linears: list[Any] = [model.get_submodule(name) for name in names]
+    return sum(linear.out_features for linear in linears)
+
+
+def _count(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() for t in tensors)
 
 
 def _attention_widths(text: Any) -> tuple[int, int]:
@@ -249,7 +291,7 @@ def _bytes_per_number(base: ModelSection, hardware: HardwareSection) -> int:
 
 
 def _gradient_bytes(n: int, stage: int, size: int, world: int) -> int:
-    """The adapter's gradients as DeepSpeed holds them.
+    """The gradients of all that is trained, as DeepSpeed holds them.
 
     Stage 0: fp32, like the adapter.  Else this process's fp32 slice, and in the model's precision all of them
     (stage 1), none beside the engine's buffer (stage 2), or a slice (stage 3).
@@ -270,13 +312,6 @@ def _engine_bytes(model: PreTrainedModel, n: int, stage: int, size: int, zero: M
         live = MAX_LIVE if live == "auto" else int(live)
         buffers += min(live, sum(p.numel() for p in model.parameters())) * size
     return buffers
-
-
-def _moment_bytes(n: int, states: str) -> int:
-    """Two AdamW moments of ``n`` numbers; in 8 bits there is a scale every 256, and tensors below 4096 stay fp32."""
-    if states == "float32" or n < 4096:
-        return 8 * n
-    return 2 * (n + 4 * math.ceil(n / 256))
 
 
 def _answering(model: PreTrainedModel, tokens: int, new_tokens: int, batch: int, size: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Adds a LoRA adapter into its base model's weights and writes a stock transformers folder."""
+"""Adds an adapter into its base model's weights and writes a stock transformers folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from mlplora_vlm.load import ModelSection, load_model, load_processor
 
 
 def merge(path: str, settings: ModelSection, adapter: Path, out: Path) -> dict[str, Any]:
-    """Writes W + (alpha / r)·B·A for every adapted layer, with tokenizer, processor and generation settings.
+    """Writes the adapted layers as PEFT merges them, with tokenizer, processor and generation settings.
 
-    A 4-bit base is dequantised first: merging into the original full-precision weights, which the adapter never saw,
-    costs far more accuracy.  Returns the merged layers and the size in bytes.
+    LoRA's weight is W + (alpha / r)·B·A; a module that was trained in full takes its original's place.  A 4-bit
+    base is dequantised first: merging into the original full-precision weights, which the adapter never saw, costs far
+    more accuracy.  Returns the merged layers and the size in bytes.
     """
     from peft import PeftModel
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     if (Path(path) / "adapter_config.json").exists():
         raise MendableError("the base is itself an adapter folder", path, "name the full model in model.id")
@@ -24,7 +26,7 @@ def merge(path: str, settings: ModelSection, adapter: Path, out: Path) -> dict[s
     if settings.quantization != "none":
         model = model.dequantize()
     tuned = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
-    layers = sum(hasattr(module, "lora_A") for module in tuned.modules())
+    layers = sum(isinstance(module, BaseTunerLayer) for module in tuned.modules())
     merged = tuned.merge_and_unload(safe_merge=True)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -91,6 +91,8 @@ def _adapter_tensors(module: nn.Module, adapter: str) -> list[tuple[str, nn.Para
     """(PEFT's name of the part, tensor) of a layer's own trained adapter tensors."""
     found: list[tuple[str, nn.Parameter]] = []
     for part in dict.fromkeys(getattr(module, "adapter_layer_names", ())):  # DoRA adds its own a second time
+        if part == "modules_to_save":  # PEFT's wrapper of a module that is trained as it is
+            continue
         held = getattr(module, part, {})
         if adapter not in held:
             continue

@@ -11,6 +11,7 @@ from data_prep.prompts import PROMPTS
 from data_prep.sources import SOURCES
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import did_you_mean
+from mlplora_vlm.kinds import KINDS
 
 if TYPE_CHECKING:
     from recipes.recipe import Recipe
@@ -68,6 +69,56 @@ def four_bit(recipe: Recipe) -> Iterator[Problem]:
             "train.zero_stage",
             "ZeRO stage 3 can neither partition nor offload 4-bit weights (model.quantization is nf4)",
             "use train.zero_stage=2, or model.quantization=none",
+        )
+
+
+def start_in_four_bit(recipe: Recipe) -> Iterator[Problem]:
+    """A start that is taken out of the base weights needs to read and change them."""
+    if recipe.model.quantization == "nf4" and KINDS[recipe.adapter.kind].changes_base:
+        yield (
+            "adapter.kind",
+            f"{recipe.adapter.kind} starts from the base weights' singular vectors, which 4-bit weights do not give",
+            "use adapter.kind=lora, or model.quantization=none",
+        )
+
+
+def only_generated(recipe: Recipe) -> Iterator[Problem]:
+    """Choices about a generator that is not there."""
+    if recipe.adapter.generated:
+        return
+    generator = recipe.adapter.generator
+    for key, value, plain in (
+        ("adapter.generator.form", generator.form, "exact"),
+        ("adapter.generator.start", generator.start, "paper"),
+        ("train.clip", recipe.train.clip, "adapter"),
+    ):
+        if value != plain:
+            yield (
+                key,
+                f"{value} is about the generator, and adapter.generated is false",
+                f"use adapter.generated=true, or {key}={plain}",
+            )
+
+
+def generator_clipping(recipe: Recipe) -> Iterator[Problem]:
+    """ZeRO 1-3 step one layer after the other: the norm over all generators is not known."""
+    if recipe.train.clip == "generator" and recipe.train.zero_stage > 0:
+        yield (
+            "train.clip",
+            f"with ZeRO stage {recipe.train.zero_stage} the norm over all generators is not known when the first one "
+            "steps",
+            "use train.zero_stage=0, or train.clip=adapter",
+        )
+
+
+def eight_bit_states(recipe: Recipe) -> Iterator[Problem]:
+    """The 8-bit states are bitsandbytes' AdamW's."""
+    states = recipe.adapter.generator.states
+    if recipe.adapter.generated and recipe.train.optimizer == "sgd" and states != "float32":
+        yield (
+            "adapter.generator.states",
+            f"{states} is for AdamW's moments, and train.optimizer is sgd",
+            "use adapter.generator.states=float32, or train.optimizer=adamw",
         )
 
 
@@ -137,6 +188,10 @@ CHECKS = (
     demo_model_exists,
     held_out,
     four_bit,
+    start_in_four_bit,
+    only_generated,
+    generator_clipping,
+    eight_bit_states,
     masters,
     flash_attention,
     gpu_only,

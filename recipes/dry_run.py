@@ -28,7 +28,7 @@ class DryRun:
     layers: dict[str, int]
     """Adapted layers by part of the model."""
     parameters: dict[str, int]
-    """Numbers of the base, the adapter, and the generator behind it (0 without one)."""
+    """Numbers of the base, the adapter, what is trained in full, and the generator behind the adapter; 0: none."""
     deepspeed: dict[str, Any]
     memory: MemoryEstimate
     commands: tuple[str, ...]
@@ -46,7 +46,7 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
     Raises `MendableError` where the model's configuration is nowhere to be had, or a picture alone is longer than the
     longest row.
     """
-    from mlplora_vlm.attach import attach
+    from mlplora_vlm.attach import attach, trained_numbers
     from mlplora_vlm.meta import meta_model
     from mlplora_vlm.training import deepspeed_config
 
@@ -73,14 +73,14 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
     )
     base = sum(p.numel() for p in model.parameters())
     adapted, layers = attach(model, recipe.adapter)
-    sizes = [p.numel() for p in adapted.parameters() if p.requires_grad]
+    trained = trained_numbers(adapted)
     return DryRun(
         recipe=recipe,
         layers=layers,
         parameters={
             "base": base,
-            "adapter": sum(sizes),
-            "generator": _generator_numbers(recipe, sum(sizes), sum(layers.values())),
+            **trained,
+            "generator": _generator_numbers(recipe, trained["adapter"], sum(layers.values())),
         },
         deepspeed=engine,
         memory=memory,

@@ -49,7 +49,8 @@ def check_environment(
     ``cards`` and ``reachable(url)`` stand in for the machine's own in tests.
     """
     cards = cuda_memory_gib() if cards is None else cards
-    found = [*_devices(recipe, cards), *_packages(recipe), *_model(recipe, reachable or _reachable), *_data(recipe)]
+    found = [*_devices(recipe, cards), *_packages(recipe), *_model(recipe, reachable or _reachable)]
+    found += [*_init_from(recipe), *_data(recipe)]
     unique = {str(error): error for error in found}  # data and task often lack the same file
     return list(unique.values())
 
@@ -85,9 +86,9 @@ def _packages(recipe: Recipe) -> Iterator[MendableError]:
             "model.quantization=none",
         ),
         (
-            recipe.adapter.generated and recipe.adapter.generator.states == "8bit",
+            recipe.adapter.generated and recipe.adapter.generator.states != "float32",
             ("bitsandbytes",),
-            "adapter.generator.states=8bit",
+            f"adapter.generator.states={recipe.adapter.generator.states}",
             "bitsandbytes",
             "adapter.generator.states=float32",
         ),
@@ -161,6 +162,17 @@ def _demo_model(name: str) -> Iterator[MendableError]:
         check_model(name)
     except MendableError as error:
         yield error
+
+
+def _init_from(recipe: Recipe) -> Iterator[MendableError]:
+    """The adapter to go on from: there, and of the recipe's kind and rank."""
+    from mlplora_vlm.start import check_init_from
+
+    if recipe.adapter.init_from is not None:
+        try:
+            check_init_from(recipe.adapter)
+        except MendableError as error:
+            yield error
 
 
 def _cached(name: str, revision: str | None) -> bool:

@@ -46,6 +46,7 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
         "parameters": {
             "base": output["attach"]["parameters"]["base"],
             "trained": output["attach"]["parameters"]["adapter"],
+            "full": output["attach"]["parameters"]["full"],
             "generator": output["attach"]["parameters"]["generator"],
         },
         "seconds": {name: stamp["seconds"] for name, stamp in stamps.items()},

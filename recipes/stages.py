@@ -46,6 +46,8 @@ def attach(recipe: Recipe, out: Path) -> dict[str, Any]:
 
     run = dry_run(recipe)
     print(", ".join(f"{part}: {count} layers" for part, count in run.layers.items()), flush=True)
+    if full := run.parameters["full"]:
+        print(f"{', '.join(recipe.adapter.full)} in full: {full:,} numbers", flush=True)
     print(verdict(run), flush=True)
     return {"adapted_layers": run.layers, "parameters": run.parameters}
 
@@ -81,6 +83,7 @@ def train_process(recipe: Recipe, out: Path) -> None:
     from data_prep.dataset import load_examples
     from mlplora_vlm.attach import attach as attach_adapter
     from mlplora_vlm.load import load_model, load_processor, resolve_dtype
+    from mlplora_vlm.start import keep_start
     from mlplora_vlm.training import train as train_adapter
     from mlplora_vlm.training import training_arguments
     from mlplora_vlm.verify import save_reference
@@ -92,6 +95,7 @@ def train_process(recipe: Recipe, out: Path) -> None:
     model = load_model(path, recipe.model)
     set_seed(recipe.train.seed)
     tuned, _ = attach_adapter(model, recipe.adapter)
+    keep_start(tuned, folder, write=arguments.process_index == 0)
     left_out = set(read_json(out / ".stages" / "left_out.json"))
     rows, held_back = ([row for row in part if row.id not in left_out] for part in _split(recipe, load_examples))
     collator = TrainCollator(load_processor(path, recipe.model), recipe.data.prompt)

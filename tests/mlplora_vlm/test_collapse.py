@@ -12,13 +12,25 @@ from mlplora_vlm.collapse import ADAPTER_FILES, collapse, tensors_digest
 from mlplora_vlm.errors import MendableError
 
 NAME = "base_model.model.model.language_model.layers.0.mlp.up_proj"
+FULL = "base_model.model.model.multi_modal_projector.linear_1.weight"
+DORA = {f"{NAME}.lora_magnitude_vector": torch.ones(7)}
+VERA = {
+    f"{NAME}.vera_lambda_b": torch.randn(7),
+    f"{NAME}.vera_lambda_d": torch.full((3,), 0.1),
+    "base_model.vera_A": torch.randn(3, 9),
+    "base_model.vera_B": torch.randn(9, 3),
+    f"{NAME}.lora_A.weight": None,
+    f"{NAME}.lora_B.weight": None,
+}
+IS_DORA, IS_VERA = {"use_dora": True}, {"peft_type": "VERA", "save_projection": True}
+IN_FULL = {"modules_to_save": ["model.multi_modal_projector"]}
 
 
-def trained(folder, **changes):
+def trained(folder, config_changes=(), **changes):
     tensors = {f"{NAME}.lora_A.weight": torch.randn(3, 5), f"{NAME}.lora_B.weight": torch.randn(7, 3)} | changes
     folder.mkdir()
     save_file({name: t for name, t in tensors.items() if t is not None}, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "base_model_name_or_path": None, "inference_mode": False}
+    config = {"peft_type": "LORA", "base_model_name_or_path": None, "inference_mode": False} | dict(config_changes)
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("PEFT writes this; it is not part of the adapter")
     return folder
@@ -36,6 +48,45 @@ def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
     assert config["target_modules"] == [NAME.removeprefix("base_model.model.")]
     assert facts == {"layers": 1, "parameters": 36, "sha256": tensors_digest(wanted)}
     assert collapse(source, tmp_path / "adapter", "some/base") == facts, "a second time changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "parameters"),
+    [
+        (IS_DORA, DORA, 43),
+        (IS_VERA, VERA, 10),
+        (IN_FULL, {FULL: torch.randn(4, 2)}, 44),
+        (IN_FULL | IS_DORA, DORA | {FULL: torch.randn(4, 2)}, 51),
+    ],
+)
+def test_other_kinds_and_modules_in_full_are_whole_too(tmp_path, config, changes, parameters):
+    source = trained(tmp_path / "trained", config, **changes)
+    facts = collapse(source, tmp_path / "adapter", "some/base")
+    assert (facts["layers"], facts["parameters"]) == (1, parameters), "VeRA's projections are not trained"
+    wanted, got = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("trained", "adapter"))
+    assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+    told = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert told["target_modules"] == [NAME.removeprefix("base_model.model.")]
+    assert told.get("modules_to_save") == config.get("modules_to_save")
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        ({}, DORA, "not whole"),
+        (IS_DORA, {}, "not whole"),
+        (IS_DORA, DORA | {f"{NAME}.lora_B.weight": torch.zeros(7, 3)}, "identity: lora_B.weight is zero"),
+        (IS_VERA, VERA | {"base_model.vera_A": None}, "not whole: 1 layers, missing or unknown .*vera_A"),
+        (IS_VERA, VERA | {f"{NAME}.vera_lambda_b": torch.zeros(7)}, "identity"),
+        ({}, {FULL: torch.randn(4, 2)}, "not whole"),
+        (IN_FULL, {}, "not whole: 1 layers, missing or unknown .*multi_modal_projector"),
+        ({"peft_type": "LOHA"}, {}, "no kind of adapter known here"),
+        ({"use_dora": True, "use_rslora": True}, DORA, "no kind of adapter known here"),
+    ],
+)
+def test_refuses_what_its_configuration_does_not_say(tmp_path, config, changes, message):
+    with pytest.raises(MendableError, match=message):
+        collapse(trained(tmp_path / "trained", config, **changes), tmp_path / "adapter", "some/base")
 
 
 @pytest.mark.parametrize(

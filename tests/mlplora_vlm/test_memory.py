@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,18 +14,21 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 from mlplora_vlm.attach import AdapterSection, GeneratorSection, attach, targets
 from mlplora_vlm.families.card import card_for
 from mlplora_vlm.families.published import published_config
+from mlplora_vlm.kinds import KINDS
 from mlplora_vlm.load import ModelSection
 from mlplora_vlm.memory import (
     GIB,
     NF4_BYTES,
     HardwareSection,
     activation_bytes,
+    adapter_numbers,
     estimate,
-    generator_bytes,
     logit_bytes,
     weight_bytes,
 )
 from mlplora_vlm.meta import meta_model
+from mlplora_vlm.optimizer import adapter_groups
+from mlplora_vlm.optimizer_bytes import LayerSize, generator_bytes
 from mlplora_vlm.training import TrainSection
 
 BASE = ModelSection(id="x", dtype="float32")
@@ -74,39 +78,69 @@ def small_llava(dtype: torch.dtype = torch.float32) -> LlavaForConditionalGenera
 )
 def test_the_generator_costs_what_the_method_says(rank: int, states: Any, gigabytes: float) -> None:
     """W2 with its moments, hidden 32, on LLaVA-1.5-7B's 224 language linears; b2 is one row in 33 more."""
-    layers = [(rank * i, rank * o) for i, o in LLAMA_7B] * 32
+    layers = [LayerSize((rank * i, rank * o)) for i, o in LLAMA_7B] * 32
     kinds = generator_bytes(layers, GeneratorSection(states=states), stage=2, world=1)
     needed = kinds["generator weights"] + kinds["generator moments"]
     assert needed / 1e9 == pytest.approx(gigabytes * 33 / 32, rel=0.03)
 
 
-@pytest.mark.parametrize("states", ["float32", "8bit"])
-def test_the_generator_is_counted_exactly(states: Any) -> None:
-    from mlplora_vlm.optimizer import GeneratedAdapterOptimizer, adapter_groups
-
-    adapter = AdapterSection(rank=4, generator=GeneratorSection(hidden=16, states=states))
+@pytest.mark.parametrize("full", [(), ("projector",)], ids=["", "full"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_counted_as_it_is_attached(kind: Any, full: Any) -> None:
+    """The numbers of the meta device's copy are those of the model that is trained."""
+    if full and not KINDS[kind].beside_full:
+        pytest.skip("not offered")
+    on = ("language",) if full else ("language", "projector")
+    adapter = AdapterSection(kind=kind, rank=4, on=on, full=full)
     model = small_llava()
-    found = targets(model, adapter, card_for("llava"))
-    linears: list[Any] = [model.get_submodule(name) for names in found.values() for name in names]
-    layers = [(4 * linear.in_features, 4 * linear.out_features) for linear in linears]
+    numbers, before = adapter_numbers(model, adapter), count(model)
     peft, _ = attach(model, adapter)
-    optimizer = GeneratedAdapterOptimizer(adapter_groups(peft), hidden=16, states=states)
-    for parameter in peft.parameters():
-        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
-    optimizer.step()
-    weights = moments = 0
-    for layer in optimizer.layers.values():
-        weights += sum(t.nbytes for t in layer.tensors.values()) + layer.owned.nbytes
-        for state in layer.inner.state.values():
-            # qmap is one table of 256 numbers for all; step is one number
-            moments += sum(t.nbytes for k, t in state.items() if torch.is_tensor(t) and "qmap" not in k and k != "step")
-    expected = generator_bytes(layers, adapter.generator, stage=0, world=1)
-    assert (expected["generator weights"], expected["generator moments"]) == (weights, moments)
+    trained = sum(p.numel() for p in peft.parameters() if p.requires_grad)
+    groups = adapter_groups(peft)
+    assert numbers.trained == trained
+    assert [layer.numels for layer in numbers.layers] == [
+        tuple(p.numel() for p in group["params"]) for group in groups if group["heads"]
+    ]
+    assert numbers.plain == sum(p.numel() for group in groups if not group["heads"] for p in group["params"])
+    assert (numbers.plain > 0) == bool(full)
+    assert numbers.added + numbers.frozen == count(peft) - before
+    assert (numbers.frozen > 0) == (kind == "vera")
+    plainly = adapter_numbers(small_llava(), replace(adapter, generated=False))
+    assert plainly.layers == [] and plainly.plain == plainly.trained == trained
+
+
+def test_what_is_trained_in_full_has_masters_moments_and_gradients(llava: Any) -> None:
+    beside = AdapterSection(on=("language",), full=("projector",))
+
+    def kinds(adapter: AdapterSection, **choices: Any) -> dict[str, int]:
+        return estimate(
+            llava, BASE, adapter, TrainSection(zero_stage=2, **choices), HardwareSection(gpus=1), tokens=768
+        ).gpu
+
+    projector = sum(p.numel() for n, p in llava.named_parameters() if "projector" in n)
+    without, full = kinds(replace(beside, full=())), kinds(beside)
+    assert full["plain moments"] == 8 * projector and "plain moments" not in without
+    for kind in ("fp32 masters", "gradients"):
+        assert full[kind] - without[kind] == 4 * projector, kind
+    assert full["adapter"] - without["adapter"] == 4 * projector  # PEFT trains a copy
+    assert kinds(beside, optimizer="sgd", momentum=0.0).get("plain moments", 0) == 0
+
+
+def test_choices_of_the_generator_change_its_bytes(llava: Any) -> None:
+    def held(**choices: Any) -> int:
+        adapter = AdapterSection(generator=GeneratorSection(**choices))
+        gpu = estimate(llava, BASE, adapter, TrainSection(), HardwareSection(gpus=1), tokens=768).gpu
+        return gpu["generator weights"] + gpu["generator moments"]
+
+    assert held(form="linear") == held()
+    assert held(states="8bit") == held(states="paged8bit") == pytest.approx(held() / 2, rel=0.05)
+    assert held(weights="bfloat16") == pytest.approx(held() * 10 / 12, rel=0.02)
+    assert held(states="8bit", weights="bfloat16") == pytest.approx(held() * 4 / 12, rel=0.03)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_zero_cuts_the_generator(stage: int) -> None:
-    layers = [(16 * i, 16 * o) for i, o in LLAMA_7B]
+    layers = [LayerSize((16 * i, 16 * o)) for i, o in LLAMA_7B]
     whole = sum(generator_bytes(layers, GeneratorSection(), stage, 1).values())
     eighth = sum(generator_bytes(layers, GeneratorSection(), stage, 8).values())
     assert whole / eighth == pytest.approx(1 if stage == 0 else 8, rel=0.02)
@@ -134,11 +168,14 @@ def test_nf4_keeps_what_the_card_names(llava: Any) -> None:
     assert 4 * GIB < four_bit < 4.5 * GIB
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_activations_bound_what_autograd_keeps(dtype: Any, attention: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "attention", "kind"),
+    [(d, a, "lora") for d in ("float32", "bfloat16") for a in ("sdpa", "eager")]
+    + [("float32", "sdpa", kind) for kind in KINDS if kind != "lora"],
+)
+def test_activations_bound_what_autograd_keeps(dtype: Any, attention: Any, kind: Any) -> None:
     """Everything that the graph holds for the backward pass, weights apart; the estimate is above it, and not far."""
-    base, adapter = ModelSection(id="x", dtype=dtype, attn_implementation=attention), AdapterSection(rank=4)
+    base, adapter = ModelSection(id="x", dtype=dtype, attn_implementation=attention), AdapterSection(kind=kind, rank=4)
     batch, tokens = 4, 96
     train = TrainSection(batch_size=batch)
     model = small_llava(getattr(torch, dtype))
@@ -173,8 +210,8 @@ def test_kinds_move_to_the_host_and_shrink_with_gpus(llava: Any) -> None:
     assert stage3.gpu["base weights"] == stage2.gpu["base weights"] // 8
     assert run(one).gpu["generator weights"] == pytest.approx(8 * stage2.gpu["generator weights"], rel=0.01)
     offloaded = run(one, zero_stage=3, offload=True)
-    assert not {"base weights", "generator weights", "fp32 masters of the adapter"} & offloaded.gpu.keys()
-    assert {"base weights", "generator weights", "fp32 masters of the adapter"} <= offloaded.host.keys()
+    assert not {"base weights", "generator weights", "fp32 masters"} & offloaded.gpu.keys()
+    assert {"base weights", "generator weights", "fp32 masters"} <= offloaded.host.keys()
     on_host = run(one, kind=AdapterSection(generator=GeneratorSection(device="cpu")))
     assert "generator moments" in on_host.host and "generator moments" not in on_host.gpu
     cpu = run(HardwareSection(), processes=2)
@@ -190,6 +227,10 @@ def test_fits_compares_with_the_stated_memory(llava: Any) -> None:
     found = estimate(llava, BASE, AdapterSection(), TrainSection(), hardware, tokens=768)
     assert not found.fits(hardware) and found.fits(HardwareSection(gpus=1))
     assert found.fits(HardwareSection(gpus=1, memory_gib=math.ceil(found.needed(hardware) / GIB)))
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(t.numel() for t in (*model.parameters(), *model.buffers()))
 
 
 def saved_bytes(model: torch.nn.Module, batch: int, tokens: int, dtype: torch.dtype) -> int:

@@ -64,7 +64,7 @@ def test_a_recipe_that_does_not_fit_is_said() -> None:
 def test_a_plain_adapter_has_no_generator() -> None:
     run = dry_run(load_recipe(LLAVA, "smoke", ["adapter.generated=false", "hardware.memory_gib=0"]))
     assert run.parameters["generator"] == 0 and "generator weights" not in run.memory.host
-    assert run.memory.host["adapter moments"] == 8 * run.parameters["adapter"]
+    assert run.memory.host["plain moments"] == 8 * run.parameters["adapter"]
     assert "not stated" in verdict(run)
 
 

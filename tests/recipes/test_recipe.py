@@ -158,7 +158,7 @@ MESSY_FINDINGS = [
     "messy.yaml:15 adapter.dropout | adapter.dropout: expected a finite number, got the text '0.1'",
     "messy.yaml:16 adapter.on | adapter.on: language is named twice",
     "messy.yaml:17 adapter.generator.hidden | adapter.generator.hidden: expected a whole number, got the text 'yes'",
-    "messy.yaml:17 adapter.generator.states | adapter.generator.states: expected one of float32, 8bit, "
+    "messy.yaml:17 adapter.generator.states | adapter.generator.states: expected one of float32, 8bit, paged8bit, "
     "got the text '8bits' (did you mean '8bit'?)",
     "messy.yaml:19 train.zero_stage | train.zero_stage: expected one of 0, 1, 2, 3, got 4",
     "messy.yaml:20 train.offload | train.offload: expected true or false, got the text 'on' (did you mean true?)",
@@ -191,6 +191,23 @@ def test_all_mistakes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         (["model.quantization=nf4", "train.zero_stage=3"], "train.zero_stage", "4-bit"),
         (["model.dtype=bfloat16", "train.zero_stage=0"], "train.zero_stage", "fp32 masters"),
+        (["model.quantization=nf4", "adapter.kind=pissa"], "adapter.kind", "4-bit weights do not give"),
+        (["adapter.generated=false", "adapter.generator.form=linear"], "adapter.generator.form", "linear is about"),
+        (["adapter.generated=false", "adapter.generator.start=keep"], "adapter.generator.start", "keep is about"),
+        (["adapter.generated=false", "train.zero_stage=0", "train.clip=generator"], "train.clip", "generated is false"),
+        (["train.clip=generator"], "train.clip", "with ZeRO stage 2 the norm over all generators is not known"),
+        (["train.optimizer=sgd", "adapter.generator.states=8bit"], "adapter.generator.states", "optimizer is sgd"),
+        (["train.optimizer=sgd", "adapter.generator.states=paged8bit"], "adapter.generator.states", "paged8bit is for"),
+        (["adapter.full=[projector]"], "adapter.full", "projector would be adapted and trained in full at once"),
+        (["adapter.on=[language]", "adapter.full=[vision]"], "adapter.full", "expected one of projector"),
+        (
+            ["adapter.on=[language]", "adapter.full=[projector]", "adapter.kind=vera"],
+            "adapter.full",
+            "cannot merge vera",
+        ),
+        (["adapter.kind=vera", "adapter.b_lr_ratio=16"], "adapter.b_lr_ratio", "vera has no matrix B"),
+        (["adapter.kind=pissa", "adapter.init_from=out/adapter"], "adapter.init_from", "nothing to go on from"),
+        (["adapter.kind=loha"], "adapter.kind", "expected one of lora, rslora, dora, pissa, vera"),
         (["train.processes=4", "hardware.gpus=2"], "train.processes", "each process needs its own"),
         (["train.processes=3", "hardware.gpus=8"], "train.processes", "whole number of nodes"),
         (["model.attn_implementation=flash_attention_2"], "model.attn_implementation", "needs a GPU"),
@@ -216,6 +233,35 @@ def test_impossible_choices(tmp_path: Path, overrides: list[str], key: str, said
     (error,) = caught.value.errors
     assert said in error.what and (key in error.what or key in error.where)
     assert error.where.startswith("command line: ") or "small.yaml" in error.where
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["adapter.kind=dora", "model.quantization=nf4"],
+        ["adapter.kind=pissa", "train.zero_stage=3"],
+        ["adapter.generated=false", "adapter.generator.states=8bit"],  # a preset's states: there are none to hold
+        ["adapter.generated=false", "adapter.b_lr_ratio=16", "train.optimizer=sgd"],
+        ["train.zero_stage=0", "train.clip=generator", "adapter.generator.form=linear"],
+        ["adapter.on=[language]", "adapter.full=[projector]", "adapter.kind=rslora"],
+    ],
+)
+def test_unusual_choices_that_work_together(tmp_path: Path, overrides: list[str]) -> None:
+    load_recipe(written(tmp_path, SMALL), None, overrides)
+
+
+def test_the_adapter_to_go_on_from_is_looked_at_first(tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    recipe = load_recipe(LLAVA, "smoke", [f"adapter.init_from={folder}"])
+    assert "holds no PEFT adapter in safetensors" in str(*check_environment(recipe, cards=()))
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").touch()
+    (folder / "adapter_config.json").write_text("{]")
+    assert "is not JSON" in str(*check_environment(recipe, cards=()))
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8, "lora_alpha": 8}')
+    assert "another one: rank is 8 there and 4 here" in str(*check_environment(recipe, cards=()))
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 8}')
+    assert check_environment(recipe, cards=()) == []
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -208,6 +208,54 @@ def test_plain_lora_runs_the_same_chain(environment, tmp_path):
     assert result["parameters"]["generator"] == 0 and result["verify"]["merge_error"] <= 1e-5
 
 
+def test_generated_dora_beside_a_projector_in_full_under_zero_3(environment, tmp_path):
+    out = tmp_path / "out"
+    run(
+        environment, out, "adapter.kind=dora", "adapter.on=[language]", "adapter.full=[projector]",
+        "train.full_learning_rate=1e-3", "train.zero_stage=3", "train.processes=2", "train.batch_size=2",
+        "eval.controls=[]", "eval.limit=4",
+    )  # fmt: skip
+    result = result_of(out)
+    assert result["adapted_layers"] == {"language": 14} and result["parameters"]["full"] > 0
+    assert result["collapse"]["parameters"] == result["parameters"]["trained"] + result["parameters"]["full"]
+    assert result["verify"]["collapse_error"] <= 1e-5 and result["verify"]["merge_error"] <= 1e-5
+    adapter = adapter_of(out)
+    for ending in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"):
+        assert sum(name.endswith(ending) for name in adapter) == 14
+    full = {name.rpartition("projector.")[2] for name in adapter if "multi_modal_projector" in name}
+    assert full == {f"linear_{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
+
+
+def test_another_runs_adapter_is_gone_on_from(smoke, environment, tmp_path):
+    folder = smoke[0] / "adapter"
+    run(environment, tmp_path / "out", f"adapter.init_from={folder}", "eval.controls=[]", "eval.limit=4")
+    result, first = result_of(tmp_path / "out"), result_of(smoke[0])
+    assert result["verify"]["merge_error"] <= 1e-5
+    losses = [[entry["loss"] for entry in run["training"]["log"] if "loss" in entry] for run in (first, result)]
+    assert losses[1][0] < losses[0][0], "it begins with what the other run learnt"
+
+
+def test_pissa_goes_on_from_its_own_start_alone_and_leaves_a_lora(environment, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    out, quick = tmp_path / "out", ("eval.controls=[]", "eval.limit=4")
+    run(environment, out, "adapter.kind=pissa", *quick)
+    assert result_of(out)["verify"]["merge_error"] <= 1e-5
+    wanted, config = adapter_of(out), json.loads((out / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["init_lora_weights"]) == (8, 16, True)
+    for name in (".stages/train.json", "train/training.json", "train/adapter/adapter_model.safetensors"):
+        (out / name).unlink()
+    assert "checkpoint-8" in run(environment, out, "adapter.kind=pissa", *quick)
+    got = adapter_of(out)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+    (out / ".stages" / "train.json").unlink()
+    start = load_file(out / "train" / "start.safetensors")
+    save_file({name: 1.1 * tensor for name, tensor in start.items()}, out / "train" / "start.safetensors")
+    printed = run(environment, out, "adapter.kind=pissa", *quick, expect=2)
+    assert "not the one that this training began with" in printed and "Traceback" not in printed
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_picture_in_the_middle_of_training_is_named_without_a_traceback(environment, tmp_path, workers):
     from PIL import Image

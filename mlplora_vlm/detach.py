@@ -1,0 +1,43 @@
+"""Takes an adapter off again: the base model is then bit for bit what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mlplora_vlm.attach import AdapterSection, attach, targets, trained_in_full
+from mlplora_vlm.families.card import card_for
+from mlplora_vlm.kinds import KINDS
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+@contextmanager
+def attached(model: PreTrainedModel, settings: AdapterSection) -> Iterator[PeftModel]:
+    """`attach` for the time of a ``with`` block; whatever happens inside, the base is restored at its end.
+
+    Weights that the kind takes its start from (PiSSA) are kept aside meanwhile, and modules that were trained in full
+    are put back as they were; all other base weights are frozen.
+    """
+    import torch
+
+    card = card_for(model.config.model_type)
+    in_full = {path: model.get_submodule(path) for path in trained_in_full(model, settings, card).values()}
+    changed = [name for part in targets(model, settings, card).values() for name in part]
+    aside = {
+        name: model.get_submodule(name).weight.detach().clone() for name in changed if KINDS[settings.kind].changes_base
+    }
+    try:
+        tuned, _ = attach(model, settings)
+        yield tuned
+    finally:
+        if "tuned" in locals():
+            tuned.unload()
+        for path, module in in_full.items():  # PEFT would leave the trained copy there
+            model.set_submodule(path, module)
+        with torch.no_grad():
+            for name, weight in aside.items():
+                model.get_submodule(name).weight.copy_(weight)

@@ -1,0 +1,99 @@
+"""The bytes of what `mlplora_vlm.optimizer` holds, from the sizes of the trained tensors alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlplora_vlm.attach import GeneratorSection
+
+QUANTISED_FROM, BLOCK, MAPS = 4096, 256, 2 * 256 * 4
+"""bitsandbytes keeps smaller tensors' moments in fp32; one fp32 scale a block; two maps of its 8-bit codes a layer."""
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """The trained tensors of one adapted layer."""
+
+    numels: tuple[int, ...]
+    """Numbers of each tensor, in PEFT's order."""
+    anchored: bool = False
+    """Whether a frozen start stands beside them (DoRA's magnitude, VeRA's d)."""
+    scaled: bool = False
+    """Whether they differ in learning rate (LoRA+)."""
+
+    @property
+    def numbers(self) -> int:
+        """The length of P."""
+        return sum(self.numels)
+
+    def rows(self, stage: int, world: int) -> int:
+        """Numbers of P that one of ``world`` processes holds under ZeRO ``stage``, the engine's padding included."""
+        if stage == 3:
+            return sum(math.ceil(n / world) for n in self.numels)
+        return math.ceil(self.numbers / world) if stage else self.numbers
+
+
+def layer_sizes(groups: Iterable[dict[str, Any]]) -> list[LayerSize]:
+    """The adapted layers among the groups of `mlplora_vlm.optimizer.adapter_groups`; tensors on the meta device do."""
+    return [
+        LayerSize(
+            tuple(p.numel() for p in group["params"]),
+            anchored="offset" in group["heads"],
+            scaled=any(scale != 1 for scale in group.get("scales", ())),
+        )
+        for group in groups
+        if group["heads"] is not None
+    ]
+
+
+def generator_bytes(
+    layers: Iterable[LayerSize],
+    generator: GeneratorSection,
+    stage: int = 0,
+    world: int = 1,
+    optimizer: str = "adamw",
+    momentum: float = 0.9,
+) -> dict[str, int]:
+    """The generators on one process.
+
+    W2 (k, hidden), b2, scale and anchor (k,) are cut over ``world`` processes by ZeRO 1-3; W1, c1 and z are whole on
+    each.  W2 has the precision that the section says, all else is fp32.  "generator step" is what exists besides, while
+    one layer is stepped: W2's gradient, those of P, and the new P; for a W2 in bfloat16 its fp32 copy and the noise to
+    round it.  The rows' places (`row_place_bytes`) come on top, on the host.
+    """
+    weights = moments = step = 0
+    for layer in layers:
+        rows = layer.rows(stage, world)
+        W2, trunk = rows * generator.hidden, generator.hidden * generator.z_dim
+        half = generator.weights == "bfloat16"
+        weights += W2 * (2 if half else 4) + 4 * (rows + trunk + generator.hidden + generator.z_dim)
+        weights += 4 * rows * (layer.anchored + layer.scaled)
+        weights += rows  # which of them are the engine's padding, a byte each
+        tensors = (W2, rows, trunk, generator.hidden, generator.z_dim)
+        moments += sum(moment_bytes(n, optimizer, momentum, generator.states) for n in tensors)
+        moments += MAPS if generator.states != "float32" else 0
+        step = max(step, W2 * (16 if half else 4) + 12 * rows)
+    return {"generator weights": weights, "generator moments": moments, "generator step": step}
+
+
+def moment_bytes(n: int, optimizer: str = "adamw", momentum: float = 0.9, states: str = "float32") -> int:
+    """What the inner optimizer keeps for a tensor of ``n`` numbers: AdamW two moments, SGD one or none."""
+    if optimizer == "sgd":
+        return 4 * n if momentum else 0
+    if states == "float32" or n < QUANTISED_FROM:
+        return 8 * n
+    return 2 * (n + 4 * math.ceil(n / BLOCK))
+
+
+def plain_moment_bytes(numels: Sequence[int], optimizer: str = "adamw", momentum: float = 0.9) -> int:
+    """The moments of tensors that are stepped as they are: always fp32."""
+    return sum(moment_bytes(n, optimizer, momentum) for n in numels)
+
+
+def row_place_bytes(rows: int) -> int:
+    """The places in P of the numbers that a process holds, of all groups: always in host memory."""
+    return 8 * rows
