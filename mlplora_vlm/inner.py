@@ -44,5 +44,8 @@ def stochastic_bfloat16(tensor: Tensor, seed: int) -> Tensor:
     Rounding to the nearest would lose every step smaller than 2⁻⁹ of a weight.  The same seed rounds the same way.
     """
     random = torch.Generator(tensor.device).manual_seed(seed)
-    noise = torch.randint(0, 1 << 16, tensor.shape, dtype=torch.int32, device=tensor.device, generator=random)
-    return (tensor.view(torch.int32) + noise & -(1 << 16)).view(torch.float32).bfloat16()
+    count, limit = tensor.numel(), 2**63 - 1
+    # one draw of 64 bits makes the noise of four numbers
+    drawn = torch.randint(-limit, limit, (-(-count // 4),), dtype=torch.int64, device=tensor.device, generator=random)
+    noise = drawn.view(torch.int16)[:count].view(tensor.shape).int().bitwise_and_(0xFFFF)
+    return noise.add_(tensor.contiguous().view(torch.int32)).bitwise_and_(-(1 << 16)).view(torch.float32).bfloat16()

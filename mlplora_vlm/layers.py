@@ -62,7 +62,8 @@ class GeneratedLayer:
             self.trained[name].grad = gradient
         self.inner.param_groups[0].update(settings)
         self.inner.step()
-        self.inner.zero_grad(set_to_none=True)
+        for tensor in self.trained.values():
+            tensor.grad = None
         self.steps += 1
         self._shrink()
         return self.generate()

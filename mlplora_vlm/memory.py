@@ -15,7 +15,7 @@ from mlplora_vlm.attach import AdapterSection, targets
 from mlplora_vlm.families.card import FamilyCard, card_for
 from mlplora_vlm.kinds import KINDS
 from mlplora_vlm.load import ModelSection
-from mlplora_vlm.optimizer_bytes import LayerSize, generator_bytes, layer_sizes, plain_moment_bytes, row_place_bytes
+from mlplora_vlm.optimizer_bytes import LayerSize, generator_bytes, layer_sizes, plain_moment_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,6 @@ def estimate(
     if numbers.layers:
         generator = generator_bytes(numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum)
         (host if train.offload or adapter.generator.device == "cpu" else device).update(generator)
-    host["places of rows"] = row_place_bytes(numbers.trained // shard)
     host["processes"] = HOST_PROCESS + train.workers * HOST_WORKER
 
     evaluation = {

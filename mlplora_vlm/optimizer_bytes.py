@@ -63,7 +63,7 @@ def generator_bytes(
     W2 (k, hidden), b2, scale and anchor (k,) are cut over ``world`` processes by ZeRO 1-3; W1, c1 and z are whole on
     each.  W2 has the precision that the section says, all else is fp32.  "generator step" is what exists besides, while
     one layer is stepped: W2's gradient, those of P, and the new P; for a W2 in bfloat16 its fp32 copy and the noise to
-    round it.  The rows' places (`row_place_bytes`) come on top, on the host.
+    round it.
     """
     weights = moments = step = 0
     for layer in layers:
@@ -92,8 +92,3 @@ def moment_bytes(n: int, optimizer: str = "adamw", momentum: float = 0.9, states
 def plain_moment_bytes(numels: Sequence[int], optimizer: str = "adamw", momentum: float = 0.9) -> int:
     """The moments of tensors that are stepped as they are: always fp32."""
     return sum(moment_bytes(n, optimizer, momentum) for n in numels)
-
-
-def row_place_bytes(rows: int) -> int:
-    """The places in P of the numbers that a process holds, of all groups: always in host memory."""
-    return 8 * rows

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,15 @@ from mlplora_vlm.errors import MendableError
 class Share:
     """This process's part of a layer's P (all of its tensors, laid end to end)."""
 
-    rows: Tensor
-    """For each number that this process holds, its place in P; -1 for an engine's padding.  int64, (numbers,)."""
+    places: Callable[[], Tensor]
+    """Makes `rows`: they are asked for at the start and at each checkpoint, and would be as large as the adapter."""
     group: Any = None
     """The process group whose members' rows make P together; None: this process holds all of them."""
+
+    @property
+    def rows(self) -> Tensor:
+        """For each number that this process holds, its place in P; -1 for an engine's padding.  int64, (numbers,)."""
+        return self.places()
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all owners, on ``tensor``'s device.
@@ -45,7 +51,7 @@ def share_of(params: Sequence[Tensor], numels: Sequence[int], stage: int) -> Sha
     rank, world = rank_and_world()
     local = sum(p.numel() for p in params)
     group = dist.group.WORLD if stage and world > 1 else None
-    return Share(owned_rows(numels, local, stage, rank, world), group)
+    return Share(partial(owned_rows, tuple(numels), local, stage, rank, world), group)
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -80,7 +86,7 @@ def _fsdp_share(params: Sequence[Any], numels: Sequence[int]) -> Share:
     """FSDP2 cuts each tensor along its first dimension, over one dimension of its mesh."""
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-    slices, start, group = [], 0, None
+    ranges, start, group = [], 0, None
     for param, n in zip(params, numels, strict=True):
         cut = [(d, p) for d, p in enumerate(param.placements) if not p.is_replicate()]
         if len(cut) != 1 or not cut[0][1].is_shard(0):
@@ -92,9 +98,9 @@ def _fsdp_share(params: Sequence[Any], numels: Sequence[int]) -> Share:
         shape, offset = compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)
         row = math.prod(param.shape[1:])
         first = start + offset[0] * row
-        slices.append(torch.arange(first, first + math.prod(shape)))
+        ranges.append((first, first + math.prod(shape)))
         start += n
-    return Share(torch.cat(slices), group)
+    return Share(lambda: torch.cat([torch.arange(*one) for one in ranges]), group)
 
 
 def local(tensor: Tensor) -> Tensor:
