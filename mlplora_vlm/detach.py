@@ -27,17 +27,17 @@ def attached(model: PreTrainedModel, settings: AdapterSection) -> Iterator[PeftM
     card = card_for(model.config.model_type)
     in_full = {path: model.get_submodule(path) for path in trained_in_full(model, settings, card).values()}
     changed = [name for part in targets(model, settings, card).values() for name in part]
-    aside = {
-        name: model.get_submodule(name).weight.detach().clone() for name in changed if KINDS[settings.kind].changes_base
-    }
+    weights = [model.get_parameter(f"{name}.weight") for name in changed if KINDS[settings.kind].changes_base]
+    aside = [weight.detach().clone() for weight in weights]
+    tuned = None
     try:
         tuned, _ = attach(model, settings)
         yield tuned
     finally:
-        if "tuned" in locals():
+        if tuned is not None:
             tuned.unload()
         for path, module in in_full.items():  # PEFT would leave the trained copy there
             model.set_submodule(path, module)
         with torch.no_grad():
-            for name, weight in aside.items():
-                model.get_submodule(name).weight.copy_(weight)
+            for weight, was in zip(weights, aside, strict=True):
+                weight.copy_(was)

@@ -43,13 +43,13 @@ class VisionCache:
             yield
             return
         own, ask = tower.__dict__.get("forward"), tower.forward
-        tower.forward = lambda *args, **kwargs: self._forward(ask, *args, **kwargs)  # type: ignore[method-assign]
+        tower.forward = lambda *args, **kwargs: self._forward(ask, *args, **kwargs)
         try:
             yield
         finally:
             del tower.forward
             if own is not None:
-                tower.forward = own  # type: ignore[method-assign]
+                tower.forward = own
 
     def _forward(self, ask: Any, pixel_values: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
         others = [*args, *kwargs.values()]

@@ -1,4 +1,4 @@
-"""Makes the tables of README.md, recipes/README.md and docs/parity.md from result files: ``python -m recipes.readme``."""
+"""Makes the tables of README.md, recipes/README.md, docs/parity.md from result files: ``python -m recipes.readme``."""
 
 from __future__ import annotations
 

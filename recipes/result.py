@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.files import write_json
+from recipes import provenance
 from recipes.recipe import Recipe
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "datasets", "evaluate", "bitsandbytes")
 GALLERY = 24
 
 
@@ -36,9 +32,9 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
             "resolved": recipe.to_dict(),
         },
         "finished": stamps["verify"]["finished"],
-        "commit": _commit(),
-        "versions": _versions(),
-        "device": _device(),
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "device": provenance.device(),
         "dtype": output["prepare"]["dtype"],
         "training_rows": output["prepare"]["rows"],
         "rows_left_out": output["prepare"]["left_out"],
@@ -65,36 +61,3 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
     pictures = {example.id: open_image(example.images[0]) for example in shown}
     write_report(out, result, [Sample(image=pictures[name], **vars(pair)) for name, pair in pairs.items()])
     return result
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a mark where files differ from it; None outside a checkout."""
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores, {names[0] if names else platform.processor()}"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []

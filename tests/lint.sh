@@ -7,3 +7,4 @@ PYTHON=${1:-.venv/bin/python}
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
 "$PYTHON" -m recipes.readme --check
+"$PYTHON" -m benchmarks.readme --check

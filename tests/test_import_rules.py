@@ -1,4 +1,4 @@
-"""The rooms import one way: mlplora_vlm ← data_prep ← eval_harness ← recipes; names live where they belong."""
+"""Rooms import one way: mlplora_vlm ← data_prep ← eval_harness ← recipes ← benchmarks; names live where they belong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("mlplora_vlm", "data_prep", "eval_harness", "recipes")
+ROOMS = ("mlplora_vlm", "data_prep", "eval_harness", "recipes", "benchmarks")
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 KNOW_DEEPSPEED = {"mlplora_vlm/sharding.py", "mlplora_vlm/training.py", "mlplora_vlm/checkpoint.py"}
 

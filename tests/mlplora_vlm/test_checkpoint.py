@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import parity
@@ -41,7 +40,7 @@ def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path, lost):
 
 def test_a_missing_process_makes_it_short(tmp_path):
     made = checkpoint(tmp_path, 3)
-    os.rename(made / "optimizer-00001-of-00001.safetensors", made / "optimizer-00001-of-00002.safetensors")
+    (made / "optimizer-00001-of-00001.safetensors").rename(made / "optimizer-00001-of-00002.safetensors")
     assert last_checkpoint(tmp_path) is None
 
 
