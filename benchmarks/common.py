@@ -104,9 +104,9 @@ def finite(values: Values) -> list[float]:
 
 
 def signed(value: Mapping[str, float], form: str) -> str:
-    """A difference with its interval, and whether that leaves 0 out; ``form`` such as ".3f"."""
-    sure = "" if value["low"] > 0 or value["high"] < 0 else ", not distinguishable from 0"
-    return f"{value['mean']:+{form}} ({value['low']:+{form}} … {value['high']:+{form}}{sure})"
+    """A difference with its interval, bold where that leaves 0 out; ``form`` such as ".3f"."""
+    bold = "**" if value["low"] > 0 or value["high"] < 0 else ""
+    return f"{bold}{value['mean']:+{form}}{bold} ({value['low']:+{form}} … {value['high']:+{form}})"
 
 
 def _text(key: Mapping[str, Any]) -> str:

@@ -179,7 +179,7 @@ def table(result: Mapping[str, Any]) -> str:
     steps = result["settings"]["at"]
     heads = ["gradients of", "fed to", *(f"after {step}" for step in steps)]
     rows = [
-        [setting, name, *(f"{mean_interval([run[i] for run in runs]).mean:.2f}" for i in range(len(steps)))]
+        [setting, name, *(f"{mean_interval([run[i] for run in runs]).mean:.2g}" for i in range(len(steps)))]
         for setting, row in result["distances"].items()
         for name, runs in row.items()
     ]

@@ -62,6 +62,13 @@ METHODS = {
     "OP-LoRA, W2 in bfloat16": Method(**OP, optimizer={"weights": "bfloat16"}, ranks=(4,), within=(9e-4, 0.11)),
     "OP-LoRA, 8-bit moments": Method(**OP, optimizer={"states": "8bit"}, ranks=(4,), within=(9e-4, 0.11)),
 }
+SHOWN = (
+    ("LoRA", "OP-LoRA", "OP-LoRA, LoRA's start", "OP-LoRA, hidden 4", "OP-LoRA, linear"),
+    ("LoRA", "OP-LoRA", "DoRA", "OP-DoRA", "PiSSA", "LoRA+ (ratio 16)"),
+    ("LoRA", "OP-LoRA", "compact", "LoRA, learned gain", "LoRA, LR × (1 + Σh₀)", "OP-LoRA, W2 in bfloat16",
+     "OP-LoRA, 8-bit moments"),
+)  # fmt: skip
+"""Methods that share a panel of the plot."""
 FULL: dict[str, Any] = {"steps": 300, "warmup": 20, "batch": 64, "seeds": 5, "ranks": (1, 4), "low": 1e-4, "high": 0.46,
                         "per_decade": 3, "methods": tuple(METHODS)}  # fmt: skip
 QUICK = FULL | {"steps": 4, "warmup": 1, "seeds": 2, "ranks": (1,), "low": 1e-3, "high": 1e-1, "per_decade": 1}
@@ -92,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with torch.no_grad():
         before = (network()(test).argmax(1) == labels).float().mean().item()
     write_result("rotated_digits", settings, {"before": rounded(before), "ranks": ranks}, options.out)
-    plot(options.out / "rotated_digits.png", panels(ranks), columns=2)
+    plot(options.out / "rotated_digits.png", panels(ranks))
     return 0
 
 
@@ -237,6 +244,7 @@ def summary(found: Mapping[str, Mapping[float, Sequence[Mapping[str, Any]]]]) ->
         best = losses[name]["best_lr"]
         rates = sorted(row)
         reach, wider = width(rates, [mean(curves["loss"][name][lr]) for lr in rates], best=losses["LoRA"]["mean"])
+        tenth = min(rates, key=lambda lr: abs(math.log10(10 * lr / best)))
         units = {
             f"{lr:g}": {what: mean([c["units"][what] for c in cells]) for what in cells[0]["units"]}
             for lr, cells in row.items()
@@ -245,6 +253,7 @@ def summary(found: Mapping[str, Mapping[float, Sequence[Mapping[str, Any]]]]) ->
         methods[name] = {
             "loss": losses[name] | {"reach": round(reach, 3), "reach_wider": wider},
             "accuracy": summarise(curves["accuracy"][name], lower_is_better=False),
+            "tenth_over_best": rounded(mean(curves["loss"][name][tenth]) / losses[name]["mean"]),
             "loss_to_lora": minus(curves["loss"][name][best], curves["loss"]["LoRA"][losses["LoRA"]["best_lr"]]),
             "cells": {what: {f"{lr:g}": v for lr, v in curves[what][name].items()} for what in curves},
         } | ({"units": units} if units else {})
@@ -252,16 +261,19 @@ def summary(found: Mapping[str, Mapping[float, Sequence[Mapping[str, Any]]]]) ->
 
 
 def panels(ranks: Mapping[str, Any]) -> list[Panel]:
-    """Loss and accuracy against the learning rate."""
+    """Loss and accuracy against the learning rate, for `SHOWN` groups of methods."""
     made = []
     for rank, found in ranks.items():
+        lowest = min(row["loss"]["mean"] for row in found["methods"].values())
         for what, title in (("loss", "training loss"), ("accuracy", "test accuracy")):
-            curves = {
-                name: {float(lr): values for lr, values in row["cells"][what].items()}
-                for name, row in found["methods"].items()
-            }
-            top, bottom = (10.0, 0.1) if what == "loss" else (1.0, 0.0)
-            made.append(Panel(f"rank {rank}", curves, y=title, log_y=what == "loss", top=top, bottom=bottom))
+            for shown in SHOWN:
+                curves = {
+                    name: {float(lr): values for lr, values in found["methods"][name]["cells"][what].items()}
+                    for name in shown
+                    if name in found["methods"]
+                }
+                top, bottom = (8.0, 0.7 * lowest) if what == "loss" else (1.0, 0.0)
+                made.append(Panel(f"rank {rank}", curves, y=title, log_y=what == "loss", top=top, bottom=bottom))
     return made
 
 
@@ -271,7 +283,8 @@ def table(result: Mapping[str, Any]) -> str:
     for rank, found in result["ranks"].items():
         heads = [f"rank {rank}", "best learning rate", "training loss there", "minus LoRA's best",
                  "decades within 5 % of its best loss", "decades within 5 % of LoRA's best loss",
-                 "best test accuracy, %", "decades within 5 % of its best accuracy"]  # fmt: skip
+                 "loss at a tenth of its best rate, over its best", "best test accuracy, %",
+                 "decades within 5 % of its best accuracy"]  # fmt: skip
         rows = []
         for name, row in found["methods"].items():
             loss, accuracy = row["loss"], row["accuracy"]
@@ -282,17 +295,22 @@ def table(result: Mapping[str, Any]) -> str:
                 "" if name == "LoRA" else signed(row["loss_to_lora"], ".3f"),
                 decades(loss["width"], loss["wider"]),
                 decades(loss["reach"], loss["reach_wider"]),
+                f"{row['tenth_over_best']:.1f}",
                 f"{spread(accuracy, 100, 1)} at {rate(accuracy['best_lr'])}",
                 decades(accuracy["width"], accuracy["wider"]),
             ])  # fmt: skip
-        parts.append(markdown(heads, rows, right=7))
+        parts.append(markdown(heads, rows, right=8))
+    heads = ["OP-LoRA's hidden units", "learning rate", "off at the start", "off at the end", "never on", "woke up",
+             "fell asleep"]  # fmt: skip
+    rows = []
     for rank, found in result["ranks"].items():
-        units = found["methods"]["OP-LoRA"].get("units", {})
-        heads = [f"OP-LoRA's hidden units, rank {rank}", "off at the start", "off at the end", "never on", "woke up",
-                 "fell asleep"]  # fmt: skip
-        rows = [[rate(float(lr)), *(f"{100 * s:.0f} %" for s in shares.values())] for lr, shares in units.items()]
-        parts.append(markdown(heads, rows, right=5))
-    return "\n\n".join(parts)
+        row = found["methods"]["OP-LoRA"]
+        for i, (lr, shares) in enumerate(row.get("units", {}).items()):
+            best = float(lr) == row["loss"]["best_lr"]
+            if i % 3 == 0 or best:
+                cells = [f"{100 * share:.0f} %" for share in shares.values()]
+                rows.append([f"rank {rank}", rate(float(lr)) + (" (best)" if best else ""), *cells])
+    return "\n\n".join([*parts, markdown(heads, rows, right=6)])
 
 
 def spread(row: Mapping[str, Any], factor: float, digits: int) -> str:

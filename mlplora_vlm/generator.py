@@ -5,8 +5,9 @@
 P is the layer's trained tensors laid end to end, such as vec([A; B]).  Shapes: z (z_dim,), W1 (hidden, z_dim),
 c1 (hidden,), W2 (k, hidden), b2, scale and anchor (k,), with k = len(P).  The paper has neither scale (1 where it is
 missing) nor anchor (0): the first gives a tensor a learning rate of its own (LoRA+), the second keeps a tensor's frozen
-start (DoRA's magnitude).  A process may hold only some rows of W2, b2, scale and anchor: every function here works on
-the rows it is given.
+start (DoRA's magnitude).  A process may hold only some rows of W2, b2, scale and anchor, and only those columns of W2
+whose units have ever been on: the others add nothing to P, and nothing is learnt about them.  Every function here works
+on the rows and columns that it is given.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 Generator = dict[str, Tensor]
-"""One layer's tensors: z, W1, c1, W2, b2, and where they are needed scale and anchor."""
+"""One layer's tensors: z, W1, c1, W2, b2, and where they are needed scale, anchor, and awake: W2's columns' units."""
 
 TRAINED = ("z", "W1", "c1", "W2", "b2")
 BY_ROW = ("W2", "b2", "scale", "anchor")
@@ -52,7 +53,7 @@ def hidden_units(g: Generator, relu: bool = True) -> Tensor:
 
 def generate(g: Generator, relu: bool = True) -> Tensor:
     """P.  Returns shape (rows,), the rows of P that this generator holds."""
-    P = torch.addmv(g["b2"], g["W2"], hidden_units(g, relu))
+    P = torch.addmv(g["b2"], g["W2"], _of_columns(g, hidden_units(g, relu)))
     if "scale" in g:
         P = P * g["scale"]
     return P + g["anchor"] if "anchor" in g else P
@@ -71,7 +72,8 @@ def row_gradient(g: Generator, grad: Tensor) -> Tensor:
 
 def hidden_gradient(g: Generator, grad: Tensor) -> Tensor:
     """dL/dh = W2ᵀ·g, this process's share of the sum over all rows.  ``grad`` (`row_gradient`) (rows,) → (hidden,)."""
-    return g["W2"].T @ grad
+    part = g["W2"].T @ grad
+    return torch.zeros_like(g["c1"]).index_copy_(0, g["awake"], part) if "awake" in g else part
 
 
 def trunk_gradient(g: Generator, dh: Tensor, relu: bool = True) -> Tensor:
@@ -89,7 +91,7 @@ def generator_gradients(g: Generator, grad: Tensor, dh: Tensor, relu: bool = Tru
         "z": g["W1"].T @ dpre,
         "W1": torch.outer(dpre, g["z"]),
         "c1": dpre,
-        "W2": torch.outer(grad, hidden_units(g, relu)),
+        "W2": torch.outer(grad, _of_columns(g, hidden_units(g, relu))),
         "b2": grad,
     }
 
@@ -103,6 +105,10 @@ def squared_gradient_norm(g: Generator, squared_grad: Tensor, dh: Tensor, relu: 
     of_rows = squared_grad * (h.square().sum() + 1)
     of_trunk = dpre.square().sum() * (g["z"].square().sum() + 1)
     return of_rows + of_trunk + (g["W1"].T @ dpre).square().sum()
+
+
+def _of_columns(g: Generator, h: Tensor) -> Tensor:
+    return h[g["awake"]] if "awake" in g else h
 
 
 class AutogradGenerator(nn.Module):

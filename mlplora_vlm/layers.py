@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,10 +20,21 @@ State = dict[str, Any]
 
 
 class GeneratedLayer:
-    """One layer's generator on this process: the rows it owns, and their inner optimizer."""
+    """One layer's generator on this process: the rows it owns, and their inner optimizer.
+
+    ``columns(units)`` makes the columns that W2 began with, shape (rows, units): where ``tensors`` hold "awake", W2
+    gets a unit's column when it is on for the first time.  Until then AdamW would have done nothing to it but decay it.
+    """
 
     def __init__(
-        self, name: str, tensors: Generator, share: Share, inner: Inner, relu: bool = True, bf16: bool = False
+        self,
+        name: str,
+        tensors: Generator,
+        share: Share,
+        inner: Inner,
+        relu: bool = True,
+        bf16: bool = False,
+        columns: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         device = tensors["z"].device
         self.name, self.share, self.relu, self.bf16 = name, share, relu, bf16
@@ -31,7 +42,7 @@ class GeneratedLayer:
         self.trained = {n: self.tensors[n] for n in TRAINED}
         self.owned = (share.rows >= 0).to(device)
         self.inner = inner(list(self.trained.values()))
-        self.steps = 0
+        self.columns, self.decay, self.steps = columns, 1.0, 0
         self._shrink()
 
     def gradient(self, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,6 +75,8 @@ class GeneratedLayer:
         self.inner.step()
         for tensor in self.trained.values():
             tensor.grad = None
+        self.decay *= 1 - settings["lr"] * settings["weight_decay"]
+        self._wake()
         self.steps += 1
         self._shrink()
         return self.generate()
@@ -76,6 +89,24 @@ class GeneratedLayer:
         """From now on the generator makes ``P``, shape (rows,)."""
         wide = self.tensors | {"W2": self.tensors["W2"].float()}
         generator.keep(wide, torch.where(self.owned, P.to(self.owned.device), generator.generate(wide, self.relu)))
+
+    def _wake(self) -> None:
+        """Gives W2 the columns of units that are on for the first time, with moments of 0."""
+        if "awake" not in self.tensors:
+            return
+        on = generator.hidden_units(self.tensors) > 0
+        on[self.tensors["awake"]] = False
+        woken = on.nonzero().flatten()
+        if len(woken) == 0:
+            return
+        assert self.columns is not None
+        W2 = self.trained["W2"]
+        new = self.columns(woken.cpu()).to(W2.device) * self.decay
+        W2.data = torch.cat([W2.data, new], dim=1)
+        for key, value in self.inner.state[W2].items():
+            if value.dim() == 2:
+                self.inner.state[W2][key] = torch.cat([value, torch.zeros_like(new)], dim=1)
+        self.tensors["awake"] = torch.cat([self.tensors["awake"], woken])
 
     def _widen(self) -> None:
         if self.bf16:
@@ -90,13 +121,14 @@ class GeneratedLayer:
         return {
             "rows": self.share.rows.int(),
             "steps": self.steps,
+            "decay": self.decay,
             "generator": {n: t.detach() for n, t in self.tensors.items()},
             "inner": {n: dict(self.inner.state[t]) for n, t in self.trained.items() if t in self.inner.state},
         }
 
     def load_inner(self, state: State) -> None:
         """Takes over the moments of a `state` that was cut to this process's rows."""
-        self.steps, device = state["steps"], self.owned.device
+        self.steps, self.decay, device = state["steps"], state["decay"], self.owned.device
         for name, saved in state["inner"].items():
             self.inner.state[self.trained[name]] = {
                 key: value.to(device, copy=True) if isinstance(value, Tensor) else value for key, value in saved.items()

@@ -15,7 +15,7 @@ from mlplora_vlm.attach import AdapterSection, targets
 from mlplora_vlm.families.card import FamilyCard, card_for
 from mlplora_vlm.kinds import KINDS
 from mlplora_vlm.load import ModelSection
-from mlplora_vlm.optimizer_bytes import LayerSize, generator_bytes, layer_sizes, plain_moment_bytes
+from mlplora_vlm.optimizer_bytes import EVER_ON, LayerSize, generator_bytes, layer_sizes, plain_moment_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,7 +145,9 @@ def estimate(
         host["base weights"] = device.pop("base weights")
     (host if train.offload else device).update(optimizer)
     if numbers.layers:
-        generator = generator_bytes(numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum)
+        generator = generator_bytes(
+            numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum, EVER_ON
+        )
         (host if train.offload or adapter.generator.device == "cpu" else device).update(generator)
     host["processes"] = HOST_PROCESS + train.workers * HOST_WORKER
 

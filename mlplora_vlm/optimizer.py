@@ -12,8 +12,10 @@ only some lack it, they count as 0, as autograd would have it.  A gradient that 
 (moments decay, weight decay acts).  A's gradient is 0 as long as B is 0.  A gradient that is not finite raises
 `MendableError`.  Tensors that someone else writes are overwritten at the next step: call `adopt` after that.
 
-Memory: hidden x the adapter for W2, and twice that again for AdamW's moments; under ZeRO 1-3 and FSDP2 each process
-holds its own rows only.  Time: one pass over W2 and its moments a step.
+Memory: half of hidden x the adapter for W2, and twice that again for AdamW's moments.  The other half of the hidden
+units is off at the start, and few of them ever wake up (benchmarks/rotated_digits.py counts them): W2 gets columns for
+those when they do, which changes nothing in the result.  Under ZeRO 1-3 and FSDP2 each process holds its own rows only.
+Time: one pass over W2 and its moments a step.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.generator import generate, new_generator
+from mlplora_vlm.generator import BY_ROW, generate, hidden_units, new_generator
 from mlplora_vlm.inner import SETTINGS, inner_optimizer
 from mlplora_vlm.kinds import HEADS
 from mlplora_vlm.layers import GeneratedLayer, PlainGroup, State, cut
@@ -151,6 +153,8 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         self.generator: dict[str, Any] = {"hidden": hidden, "z_dim": z_dim, "z_std": z_std, "seed": seed}
         self.relu, self.bf16, self.device = form == "exact", weights == "bfloat16", device
         self.clip, self.zero_stage = clip, zero_stage
+        # what is exact for AdamW: SGD moves a column that is off by its weight decay, and 8-bit moments come in blocks
+        self.sleeping = self.relu and optimizer == "adamw" and states == "float32"
         self._inner, self._plain_inner = inner_optimizer(optimizer, states), inner_optimizer(optimizer, "float32")
         self.layers: dict[str, GeneratedLayer | PlainGroup] = {}
         self._saved: MutableMapping[str, State] = {}
@@ -199,8 +203,12 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
             return plain
         tensors = saved["generator"] if saved else self._start(group, share.rows)
         device = params[0].device if self.device == "model" else torch.device(self.device)
-        tensors = {n: t.detach().to(device, torch.float32, copy=True) for n, t in tensors.items()}
-        layer = GeneratedLayer(name, tensors, share, self._inner, self.relu, self.bf16)
+        tensors = {
+            n: t.detach().to(device, torch.int64 if n == "awake" else torch.float32, copy=True)
+            for n, t in tensors.items()
+        }
+        columns = lambda units: _own(self._new(group)["W2"][:, units], share.rows)  # noqa: E731
+        layer = GeneratedLayer(name, tensors, share, self._inner, self.relu, self.bf16, columns)
         if saved is not None:
             layer.load_inner(saved)
         elif group["keep"]:
@@ -210,16 +218,14 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
 
     def _start(self, group: dict[str, Any], rows: Tensor) -> dict[str, Tensor]:
         """The rows of a new generator that this process owns; the tensors still hold their start."""
-        tensors = self._new(group)
+        tensors, numels = self._new(group), _numels(group)
+        if self.sleeping:
+            tensors["awake"] = (hidden_units(tensors) > 0).nonzero().flatten()
+            tensors["W2"] = tensors["W2"][:, tensors["awake"]]
         if "offset" in group["heads"]:
-            frozen = [
-                torch.full((n,), head == "offset") for n, head in zip(_numels(group), group["heads"], strict=True)
-            ]
+            frozen = [torch.full((n,), head == "offset") for n, head in zip(numels, group["heads"], strict=True)]
             tensors["anchor"] = torch.cat(frozen).float()
-        for name in ("W2", "b2", "scale", "anchor"):
-            if name in tensors:
-                mask = (rows >= 0).view(-1, *[1] * (tensors[name].dim() - 1))
-                tensors[name] = tensors[name][rows.clamp(min=0)] * mask
+        tensors = {name: _own(t, rows) if name in BY_ROW else t for name, t in tensors.items()}
         if "anchor" in tensors:
             tensors["anchor"] *= _flat(group["params"]).to("cpu")
         return tensors
@@ -309,6 +315,11 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
 
 def _numels(group: dict[str, Any]) -> list[int]:
     return [torch.Size(shape).numel() for shape in group["shapes"]]
+
+
+def _own(tensor: Tensor, rows: Tensor) -> Tensor:
+    """This process's rows of a tensor with one for each number of P; 0 for the engine's padding."""
+    return tensor[rows.clamp(min=0)] * (rows >= 0).view(-1, *[1] * (tensor.dim() - 1))
 
 
 def _any(param: Tensor) -> bool:

@@ -14,6 +14,12 @@ QUANTISED_FROM, BLOCK, MAPS = 4096, 256, 2 * 256 * 4
 """bitsandbytes keeps smaller tensors' moments in fp32; one fp32 scale a block; two maps of its 8-bit codes a layer."""
 
 
+ON_AT_START = 0.5
+"""Share of the hidden units that are on at the start: z·W1 is as often above 0 as below."""
+EVER_ON = 0.75
+"""Assumption: the share that are on at some time; benchmarks/rotated_digits.py saw 50 to 73 % up to the best rate."""
+
+
 @dataclass(frozen=True)
 class LayerSize:
     """The trained tensors of one adapted layer."""
@@ -57,18 +63,22 @@ def generator_bytes(
     world: int = 1,
     optimizer: str = "adamw",
     momentum: float = 0.9,
+    on: float = ON_AT_START,
 ) -> dict[str, int]:
-    """The generators on one process.
+    """The generators on one process.  ``on``: the share of the hidden units that W2 has columns for.
 
     W2 (k, hidden), b2, scale and anchor (k,) are cut over ``world`` processes by ZeRO 1-3; W1, c1 and z are whole on
-    each.  W2 has the precision that the section says, all else is fp32.  "generator step" is what exists besides, while
+    each.  W2 has the precision that the section says, all else is fp32.  With a ReLU and AdamW's fp32 moments it has
+    columns for units that have been on, else for all.  "generator step" is what exists besides, while
     one layer is stepped: W2's gradient, those of P, and the new P; for a W2 in bfloat16 its fp32 copy and the noise to
     round it.
     """
+    sleeping = generator.form == "exact" and generator.states == "float32" and optimizer == "adamw"
+    columns = generator.hidden * (on if sleeping else 1)
     weights = moments = step = 0
     for layer in layers:
         rows = layer.rows(stage, world)
-        W2, trunk = rows * generator.hidden, generator.hidden * generator.z_dim
+        W2, trunk = round(rows * columns), generator.hidden * generator.z_dim
         half = generator.weights == "bfloat16"
         weights += W2 * (2 if half else 4) + 4 * (rows + trunk + generator.hidden + generator.z_dim)
         weights += 4 * rows * (layer.anchored + layer.scaled)

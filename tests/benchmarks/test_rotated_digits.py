@@ -86,3 +86,28 @@ def test_rule(mine, theirs, gain, better, wider):
     methods = {"me": (summary(1e-2, 1 + gain), {"0.01": mine}), "other": (summary(0.1, 1.0), {"0.1": theirs})}
     row = compact_trial.against("me", ["other"], methods)["other"]
     assert (row["better"], row["wider"]) == (better, wider)
+
+
+def test_trial_makes_result_plot_and_table(tmp_path):
+    assert compact_trial.main(["--quick", "--out", str(tmp_path)]) == 0
+    table = compact_trial.table(read_json(tmp_path / "compact_trial.json"))
+    assert "By the rule the compact form is **not kept**" in table and "exact, W2 drawn" in table
+    assert (tmp_path / "compact_trial.png").stat().st_size > 10_000
+
+
+def test_it_is_kept_only_where_it_wins_in_every_setting():
+    def found(name, controls, mine):
+        return {name: (summary(1e-2, 1.0), {"0.01": mine})} | {
+            control: (summary(1e-2, 1.0), {"0.01": [2.0, 2.1, 2.3]}) for control in controls
+        }
+
+    def verdict(factorization, digits):
+        adam = found(*compact_trial.NAMES["matrix_factorization"], factorization)
+        rank = found(*compact_trial.NAMES["rotated_digits"], digits)
+        return compact_trial.verdict(
+            {"optimizers": {"Adam": {"methods": {n: {"summary": s, "final": v} for n, (s, v) in adam.items()}}}},
+            {"ranks": {"1": {"methods": {n: {"loss": s, "cells": {"loss": v}} for n, (s, v) in rank.items()}}}},
+        )["kept"]
+
+    better, same = [1.0, 1.1, 1.2], [2.0, 2.1, 2.3]
+    assert verdict(better, better) and not verdict(better, same) and not verdict(same, better)

@@ -53,11 +53,13 @@ def trained(model) -> torch.Tensor:
 class OracleNet:
     """The same network with the MLPs in the graph."""
 
-    def __init__(self, model, groups, seed=0) -> None:
+    def __init__(self, model, groups, seed=0, hidden=6) -> None:
         self.model = model
         shapes = [[p.shape for p in group["params"]] for group in groups]
         self.mlps = [
-            AutogradGenerator(new_generator(g["name"], [s.numel() for s in shape], g["heads"], 6, 9, 0.1, seed), shape)
+            AutogradGenerator(
+                new_generator(g["name"], [s.numel() for s in shape], g["heads"], hidden, 9, 0.1, seed), shape
+            )
             for g, shape in zip(groups, shapes, strict=True)
         ]
         self.parameters = [p for mlp in self.mlps for p in mlp.parameters()]

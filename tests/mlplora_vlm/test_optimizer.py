@@ -36,6 +36,25 @@ def test_bare_loop_equals_autograd_through_the_mlp():
     assert (got - oracle.trained()).norm() / (oracle.trained() - begin).norm() <= 1e-5
 
 
+def test_units_that_wake_up_change_nothing_in_the_result():
+    """W2 has the columns of units that are on; those that wake up later come as if they had always been there."""
+    model = network(33, 47, 11)
+    oracle = OracleNet(model, adapter_groups(model), hidden=40)
+    inner = torch.optim.AdamW(oracle.parameters, lr=2e-2, eps=1e-3, weight_decay=0.9)
+    begin = oracle.trained()
+    optimizer = optimizer_for(model, lr=2e-2, eps=1e-3, weight_decay=0.9, hidden=40)
+    train(model, optimizer, 1)
+    first = [layer.tensors["W2"].shape[1] for layer in optimizer.layers.values()]
+    got = train(model, optimizer, 11, begin=1)
+    last = [layer.tensors["W2"].shape[1] for layer in optimizer.layers.values()]
+    assert all(0 < n < 40 for n in first) and sum(last) > sum(first), "some are off at the start, and some wake up"
+    for step in range(12):
+        inner.zero_grad()
+        oracle(batch(step)).square().mean().backward()
+        inner.step()
+    assert (got - oracle.trained()).norm() / (oracle.trained() - begin).norm() <= 1e-5
+
+
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_saved_and_loaded_goes_on_exactly(options):
     widths = (33, 257, 65)  # large enough for bitsandbytes to keep 8-bit states

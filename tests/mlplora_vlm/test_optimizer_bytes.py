@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from mlplora_vlm.attach import GeneratorSection
+from mlplora_vlm.layers import GeneratedLayer
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
 from mlplora_vlm.optimizer_bytes import (
+    ON_AT_START,
     LayerSize,
     generator_bytes,
     layer_sizes,
@@ -41,8 +43,8 @@ def living() -> dict[int, int]:
     return {storage._cdata: storage.nbytes() for storage in storages}
 
 
-def measured(of: list[dict[str, Any]], **choices: Any) -> int:
-    """Bytes that building the optimizer and one step leave, gradients apart."""
+def measured(of: list[dict[str, Any]], **choices: Any) -> tuple[int, float]:
+    """Bytes that building the optimizer and one step leave, gradients apart; and the share of hidden units in W2."""
     before = living()
     optimizer = GeneratedAdapterOptimizer(of, **choices)
     for group in of:
@@ -52,13 +54,16 @@ def measured(of: list[dict[str, Any]], **choices: Any) -> int:
     optimizer.zero_grad()
     after = living()
     assert len(optimizer.layers) == len(of)
-    return sum(size for storage, size in after.items() if storage not in before)
+    generated = [layer.tensors for layer in optimizer.layers.values() if isinstance(layer, GeneratedLayer)]
+    whole = sum(t["W2"].shape[0] * len(t["c1"]) for t in generated)
+    on = sum(t["W2"].numel() for t in generated) / whole if whole else 0.0
+    return sum(size for storage, size in after.items() if storage not in before), on
 
 
-def predicted(of: list[dict[str, Any]], **choices: Any) -> int:
+def predicted(of: list[dict[str, Any]], on: float = ON_AT_START, **choices: Any) -> int:
     inner = {key: choices[key] for key in ("optimizer", "momentum") if key in choices}
     section = GeneratorSection(**{key: value for key, value in choices.items() if key not in inner})
-    found = generator_bytes(layer_sizes(of), section, **inner)
+    found = generator_bytes(layer_sizes(of), section, **inner, on=on)
     return found["generator weights"] + found["generator moments"]
 
 
@@ -73,9 +78,10 @@ SIZES = [(1, 1), (1, 32), (4, 4), (16, 2)]
 )
 def test_the_formula_is_within_five_percent(linears: Any, rank: int, hidden: int, states: Any, weights: Any) -> None:
     of, choices = groups(linears, rank), {"hidden": hidden, "states": states, "weights": weights}
-    found = measured(of, **choices)
-    print(f"{len(linears)} layers, rank {rank}, {choices}: {predicted(of, **choices) / found - 1:+.2%}")
-    assert predicted(of, **choices) == pytest.approx(found, rel=0.05)
+    found, on = measured(of, **choices)
+    expected = predicted(of, ON_AT_START if linears is SMOLLM2 else on, **choices)  # few units are no even half
+    print(f"{len(linears)} layers, rank {rank}, {choices}: {expected / found - 1:+.2%}")
+    assert expected == pytest.approx(found, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +91,17 @@ def test_the_formula_is_within_five_percent(linears: Any, rank: int, hidden: int
 )
 def test_other_steps_and_the_linear_form(choices: Any) -> None:
     of = groups(TINY, 4)
-    assert predicted(of, hidden=8, **choices) == pytest.approx(measured(of, hidden=8, **choices), rel=0.05)
+    found, on = measured(of, hidden=8, **choices)
+    assert on == 1, "a unit that is off is moved by SGD's weight decay, and a linear one is never off"
+    assert predicted(of, hidden=8, **choices) == pytest.approx(found, rel=0.05)
 
 
 def test_frozen_starts_and_learning_rate_ratios_count() -> None:
     plain, more = groups(TINY, 4), groups(TINY, 4, heads=("offset", "zero"), scales=(1.0, 16.0))
     numbers = sum(size.numbers for size in layer_sizes(plain))
     assert predicted(more, hidden=2) - predicted(plain, hidden=2) == 8 * numbers
-    assert predicted(more, hidden=2) == pytest.approx(measured(more, hidden=2), rel=0.05)
+    found, on = measured(more, hidden=2)
+    assert predicted(more, on, hidden=2) == pytest.approx(found, rel=0.05)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -100,7 +109,7 @@ def test_plain_groups_hold_moments_alone(optimizer: str) -> None:
     of = [{"name": "plain", "params": [p for g in groups(TINY, 4) for p in g["params"]], "heads": None}]
     numels = [p.numel() for p in of[0]["params"]]
     assert layer_sizes(of) == []
-    found = measured(of, optimizer=optimizer, momentum=0.9)
+    found, _ = measured(of, optimizer=optimizer, momentum=0.9)
     assert plain_moment_bytes(numels, optimizer, 0.9) == pytest.approx(found, rel=0.05)
     assert moment_bytes(7, "sgd", 0.0) == 0
 
