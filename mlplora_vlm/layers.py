@@ -88,7 +88,8 @@ class GeneratedLayer:
     def keep(self, P: Tensor) -> None:
         """From now on the generator makes ``P``, shape (rows,)."""
         wide = self.tensors | {"W2": self.tensors["W2"].float()}
-        generator.keep(wide, torch.where(self.owned, P.to(self.owned.device), generator.generate(wide, self.relu)))
+        P = torch.where(self.owned, P.to(self.owned.device), generator.generate(wide, self.relu))
+        generator.keep(wide, P, self.relu)
 
     def _wake(self) -> None:
         """Gives W2 the columns of units that are on for the first time, with moments of 0."""

@@ -60,7 +60,8 @@ class Oracle:
         start["anchor"] = P0 * offset
         shapes = [p.shape for p in group["params"]]
         relu = g.form == "exact"
-        if g.start == "keep" or self.adapter.kind == "pissa":
+        asleep = relu and not (start["W1"] @ start["z"] + start["c1"] > 0).any()  # would make A = B = 0 for good
+        if g.start == "keep" or self.adapter.kind == "pissa" or asleep:
             made = torch.cat([t.flatten() for t in AutogradGenerator(start, shapes, relu)()]).detach()
             start["b2"] = (P0 - made) / start["scale"]
         return AutogradGenerator(start, shapes, relu)

@@ -215,15 +215,28 @@ def test_tensors_written_by_others_are_overwritten_unless_adopted():
     assert not torch.equal(written, begin)
 
 
+@pytest.mark.parametrize("form", ["exact", "linear"])
 @pytest.mark.parametrize("start", ["paper", "keep"])
-def test_an_adapter_that_holds_something_is_kept(start):
+def test_an_adapter_that_holds_something_is_kept(start, form):
     model = network(33, 11)
     with torch.no_grad():
         model[0].lora_B["default"].weight.normal_()
     begin = trained(model)
-    optimizer = optimizer_for(model, start=start, lr=0.0)
+    optimizer = optimizer_for(model, start=start, form=form, lr=0.0)
     assert torch.equal(trained(model), begin)
     torch.testing.assert_close(train(model, optimizer, 2), begin, rtol=0, atol=1e-6)
+
+
+def test_a_layer_whose_units_are_all_off_keeps_its_own_start():
+    """Else A and B would both be 0, and the layer would never learn."""
+    for seed in range(20):  # hidden 1: off with one chance in two
+        model = network(33, 11)
+        begin = trained(model)
+        optimizer = optimizer_for(model, hidden=1, seed=seed)
+        assert model[0].lora_A["default"].weight.any()
+        assert optimizer.param_groups[0]["keep"] == torch.equal(trained(model), begin)
+        end = train(model, optimizer, 3)
+        assert not torch.equal(end[:99], begin[:99]) and end[99:].any(), "both A and B learn"
 
 
 def test_keep_starts_from_pefts_own_a():
