@@ -55,7 +55,7 @@ class Oracle:
         start = new_generator(group["name"], numels, group["heads"], g.hidden, g.z_dim, g.z_std, self.settings.seed)
         per_row = lambda values: torch.cat([torch.full((n,), float(v)) for n, v in zip(numels, values, strict=True)])  # noqa: E731
         start["scale"] = per_row(group["scales"])
-        P0 = torch.cat([p.detach().flatten() for p in group["params"]])
+        P0 = torch.cat([p.detach().flatten().float() for p in group["params"]])
         offset = per_row([head == "offset" for head in group["heads"]])
         start["anchor"] = P0 * offset
         shapes = [p.shape for p in group["params"]]

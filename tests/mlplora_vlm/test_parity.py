@@ -209,7 +209,7 @@ def test_recorded_gradients_give_the_same_steps(runs, oracle, base, measured, wo
 
     at = lambda i: {layer: whole(layer, [one[layer]["grads"][i] for one in seen]) for layer in seen[0]}  # noqa: E731
     steps = [at(i) for i in range(STEPS)]
-    one = Oracle(base, case("loop", "adamw"))
+    one = Oracle(base, case("loop", "adamw"), precision)  # a start that is kept is the one in the model's precision
     start = {name.rpartition(".lora_")[0]: torch.zeros(0) for name in one.start}
     for name, tensor in one.start.items():
         layer = name.rpartition(".lora_")[0]
