@@ -26,7 +26,7 @@ from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
 from benchmarks.live_bytes import allocated, living, watched
 from eval_harness.lr_plot import Panel, plot
 from mlplora_vlm.attach import GeneratorSection
-from mlplora_vlm.optimizer_bytes import generator_bytes, layer_sizes, plain_moment_bytes
+from mlplora_vlm.optimizer_bytes import generator_bytes, layer_sizes, on_at_start, plain_moment_bytes
 from recipes.readme import markdown
 
 LORA, AUTOGRAD, COMPACT = "LoRA", "autograd", "compact"
@@ -301,17 +301,19 @@ def _ask(pipe: Any, what: str) -> Any:
 def predicted(subject: Subject, method: str, rank: int, hidden: int) -> int:
     """The formula's bytes of what the method holds beside model and gradients, from the layers' shapes alone."""
     suffixes = tuple(subject.targets)
-    linears = [m for n, m in subject.model.named_modules() if isinstance(m, nn.Linear) and n.endswith(suffixes)]
+    linears = {n: m for n, m in subject.model.named_modules() if isinstance(m, nn.Linear) and n.endswith(suffixes)}
     groups = [
-        {"params": [torch.empty(rank, m.in_features, device="meta"), torch.empty(m.out_features, rank, device="meta")],
+        {"name": f"base_model.model.{n}",
+         "params": [torch.empty(rank, m.in_features, device="meta"), torch.empty(m.out_features, rank, device="meta")],
          "heads": ("drawn", "zero")}
-        for m in linears
+        for n, m in linears.items()
     ]  # fmt: skip
     sizes = layer_sizes(groups)
     n = sum(size.numbers for size in sizes)
     if method == LORA:
         return plain_moment_bytes([n])
-    held = generator_bytes(sizes, GeneratorSection(hidden=hidden, **OPTIONS.get(method, {})))
+    section = GeneratorSection(hidden=hidden, **OPTIONS.get(method, {}))
+    held = generator_bytes(sizes, section, on=1.0 if method == AUTOGRAD else on_at_start(groups, section))
     if method == COMPACT:  # U and two moments, and the trunks with theirs
         trunks = generator_bytes([size.__class__((0,)) for size in sizes], GeneratorSection(hidden=hidden))
         return 12 * n + trunks["generator weights"] + trunks["generator moments"]

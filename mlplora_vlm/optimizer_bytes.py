@@ -56,6 +56,24 @@ def layer_sizes(groups: Iterable[dict[str, Any]]) -> list[LayerSize]:
     ]
 
 
+def on_at_start(groups: Iterable[dict[str, Any]], generator: GeneratorSection, seed: int = 0) -> float:
+    """The share of W2's numbers that are there at the start: about a half, and far from it for a few small layers.
+
+    ``groups`` as `mlplora_vlm.optimizer.adapter_groups` makes them, with their names, which decide what is drawn.
+    """
+    from mlplora_vlm.generator import hidden_units, new_generator
+
+    size, there = 0, 0
+    for group in groups:
+        if group["heads"] is not None:
+            nothing = [0] * len(group["heads"])  # the trunk alone
+            sizes = generator.hidden, generator.z_dim, generator.z_std
+            on = hidden_units(new_generator(group["name"], nothing, group["heads"], *sizes, seed)).count_nonzero()
+            rows = sum(p.numel() for p in group["params"])
+            size, there = size + rows * generator.hidden, there + rows * int(on)
+    return there / size
+
+
 def generator_bytes(
     layers: Iterable[LayerSize],
     generator: GeneratorSection,
