@@ -82,7 +82,7 @@ def test_the_formula_is_within_five_percent(linears: Any, rank: int, hidden: int
     found, on = measured(of, **choices)
     share = on_at_start(of, GeneratorSection(hidden=hidden))  # few units are no even half
     if linears is SMOLLM2:
-        assert share == pytest.approx(ON_AT_START, rel=0.03)
+        assert share == pytest.approx(ON_AT_START, rel=0.1)
     expected = predicted(of, share, **choices)
     assert on in (pytest.approx(share, rel=0.03), 1)
     print(f"{len(linears)} layers, rank {rank}, {choices}: {expected / found - 1:+.2%}")
