@@ -6,16 +6,14 @@ results/NAME.json, and a pair of comments NAME:begin and NAME:end in README.md.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_text
-from recipes.readme import replaced
+from recipes.readme import command, replaced
 
 FOLDER = Path(__file__).parent
 MARK = re.compile(r"<!-- (\w+):begin -->")
@@ -23,21 +21,11 @@ MARK = re.compile(r"<!-- (\w+):begin -->")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Brings the file up to date, or with ``--check`` returns 1 where it is stale."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the file is stale")
-    check = parser.parse_args(argv).check
-    try:
-        stale = update(FOLDER, check)
-    except MendableError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if stale:
-        print(f"benchmarks/README.md: {'stale; mend with python -m benchmarks.readme' if check else 'written'}")
-    return 1 if check and stale else 0
+    return command("benchmarks.readme", __doc__, lambda check: update(FOLDER, check), argv)
 
 
-def update(folder: Path, check: bool = False) -> bool:
-    """Whether ``folder``/README.md was stale; it is rewritten unless ``check``.
+def update(folder: Path, check: bool = False) -> list[Path]:
+    """``folder``/README.md where it was stale; it is rewritten unless ``check``.
 
     Raises `MendableError` for a result that has no place in it.
     """
@@ -49,7 +37,7 @@ def update(folder: Path, check: bool = False) -> bool:
         wanted = replaced(wanted, name, table(name, results.get(name)), path)
     if wanted != text and not check:
         write_text(path, wanted)
-    return wanted != text
+    return [path] if wanted != text else []
 
 
 def table(name: str, result: Path | None) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import Trainer
 
+ADAPTER_FILE = "adapter_model.safetensors"
+"""PEFT's name."""
+
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None.
@@ -75,7 +78,6 @@ def saved_name(name: str, adapter: str = "default") -> str:
     return name.replace(f".{adapter}.", ".")
 
 
-ADAPTER_FILE = "adapter_model.safetensors"
 FROZEN = {name for kind in KINDS.values() for name in kind.shared}
 """Tensors of an adapter file that are not trained: the model makes them again from their seed."""
 
@@ -95,7 +97,7 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
 
     if start := getattr(trainer.model, "adapter_start", None):
         onto_original_base(folder, start)
-    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors = load_file(folder / ADAPTER_FILE)
     bad = [name for name, tensor in tensors.items() if tensor.numel() == 0 or not tensor.isfinite().all()]
     if bad or not tensors:
         raise MendableError(

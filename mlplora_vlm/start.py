@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json
 from mlplora_vlm.kinds import KINDS, kind_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlplora_vlm.attach import AdapterSection
 
-CONFIG_FILE, ADAPTER_FILE, START_FILE = "adapter_config.json", "adapter_model.safetensors", "start.safetensors"
+CONFIG_FILE, START_FILE = "adapter_config.json", "start.safetensors"
 PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 """PEFT's ``init_lora_weights`` that leave the base weights alone."""
 LORA_A, LORA_B = (f".{ending}" for ending in KINDS["pissa"].tensors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,23 @@ NO_RESULT = "*No result yet: `python -m recipes.readme` writes this table from a
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Brings the files up to date, or with ``--check`` names the stale ones and returns 1."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.readme", description=__doc__)
+    return command("recipes.readme", __doc__, lambda check: update(ROOT, check), arguments)
+
+
+def command(
+    module: str, description: str | None, update: Callable[[bool], list[Path]], arguments: Sequence[str] | None
+) -> int:
+    """The command line of a module that makes tables; ``update(check)`` returns the files that were stale."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is stale")
     check = parser.parse_args(arguments).check
     try:
-        stale = update(ROOT, check)
+        stale = update(check)
     except MendableError as error:
         print(error, file=sys.stderr)
         return 2
     for path in stale:
-        print(f"{path.relative_to(ROOT)}: {'stale; mend with python -m recipes.readme' if check else 'written'}")
+        print(f"{path.relative_to(ROOT)}: {f'stale; mend with python -m {module}' if check else 'written'}")
     return 1 if check and stale else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_batch import batch
 
 from data_prep.demo.tiny_llava import build
 from mlplora_vlm.attach import AdapterSection, attach
@@ -18,15 +19,6 @@ from mlplora_vlm.verify import answer_logits, save_reference, verify_logits
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return str(build(tmp_path_factory.mktemp("tiny")))
-
-
-def batch():
-    random = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, 300, (3, 12), generator=random)
-    ids[:, 2:6] = 4  # <image>
-    labels = torch.where(torch.arange(12) > 8, ids, -100)
-    pixels = torch.randn(3, 3, 28, 28, generator=random)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels, "labels": labels}
 
 
 @pytest.fixture(params=["none", "nf4"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_batch import batch
 
 from mlplora_vlm.attach import AdapterSection, attach, trained_numbers
 from mlplora_vlm.checkpoint import save_adapter
@@ -46,15 +47,6 @@ class SavedBy:
 
     def is_world_process_zero(self):
         return True
-
-
-def batch():
-    random = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, 300, (3, 12), generator=random)
-    ids[:, 2:6] = 4  # <image>
-    labels = torch.where(torch.arange(12) > 8, ids, -100)
-    pixels = torch.randn(3, 3, 28, 28, generator=random)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels, "labels": labels}
 
 
 def chain(base, folder, settings, section, of_dtype=lambda tensors: tensors):
