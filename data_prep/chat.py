@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.example import Example
 from data_prep.prompts import ask
 from mlplora_vlm.errors import MendableError
 
+if TYPE_CHECKING:
+    from mlplora_vlm.families.processor import FamilyProcessor
+
 Message = dict[str, Any]
 
 
 def messages(example: Example, prompt: str) -> list[Message]:
-    """The user's turn (pictures, then the question in the named prompt's words) and the assistant's, both stripped.
+    """The turns of user (each question in the named prompt's words) and assistant, all stripped; pictures stand first.
 
     Stripped, because answers are compared stripped, and because a space at either end would tokenise in its own way.
+    Raises MendableError, naming the row, where prompt and question do not fit (see `ask`).
     """
-    pictures: list[Message] = [{"type": "image"} for _ in example.images]
-    question = {"type": "text", "text": ask(prompt, example.question)}
-    answer = {"type": "text", "text": example.answer.strip()}
-    return [{"role": "user", "content": [*pictures, question]}, {"role": "assistant", "content": [answer]}]
+    content: list[Message] = [{"type": "image"} for _ in example.images]
+    chat: list[Message] = []
+    for question, answer in example.turns:
+        content.append({"type": "text", "text": ask(prompt, question, f"row {example.id}")})
+        chat.append({"role": "user", "content": content})
+        chat.append({"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]})
+        content = []
+    return chat
 
 
-def special_tokens(processor: Any) -> re.Pattern[str]:
+def special_tokens(processor: FamilyProcessor) -> re.Pattern[str]:
     """A pattern of every text that the tokenizer reads as a control token: turn markers, the picture placeholder …"""
     tokenizer = processor.tokenizer
     added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    tokens = added | set(tokenizer.all_special_tokens) | {image_token(processor)}
+    tokens = added | set(tokenizer.all_special_tokens) | {processor.placeholder}
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=lambda t: (-len(t), t))))
 
 
 def text_problem(example: Example, specials: re.Pattern[str]) -> str | None:
     """Why the row's text cannot be sent to the model as it is, or None; ``specials`` is from `special_tokens`."""
-    for name in ("question", "answer"):
-        text = getattr(example, name)
-        if found := specials.search(text):
-            return f"the {name} contains the control token {found.group()!r}"
-        if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-            return f"the {name} is not valid text (half of a surrogate pair)"
+    for turn in example.turns:
+        for name, text in zip(("question", "answer"), turn, strict=True):
+            if found := specials.search(text):
+                return f"the {name} contains the control token {found.group()!r}"
+            if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+                return f"the {name} is not valid text (half of a surrogate pair)"
     return None
 
 
@@ -48,37 +56,30 @@ def check_text(example: Example, specials: re.Pattern[str]) -> None:
         raise MendableError(problem, f"row {example.id}", "take it out of the data's text")
 
 
-def image_token(processor: Any) -> str:
-    """The placeholder that the chat template writes for a picture; MendableError where the processor names none."""
-    token = getattr(processor, "image_token", None)
-    if not token:
+def answer_end(processor: FamilyProcessor) -> str:
+    """The token that ends the assistant's turn; MendableError where neither the family nor the tokenizer has one."""
+    if not (token := processor.answer_end):
         raise MendableError(
-            f"{type(processor).__name__} names no picture placeholder (image_token)",
-            "model.id",
-            "use a model whose processor widens one placeholder a picture",
+            "the tokenizer has no end-of-sequence token", "model.id", "set eos_token in its tokenizer_config.json"
         )
-    return str(token)
+    return token
 
 
-def prompt_text(processor: Any, chat: list[Message]) -> str:
+def prompt_text(processor: FamilyProcessor, chat: list[Message]) -> str:
     """What the model is sent before it answers: ``chat`` up to the user, and the start of the assistant's turn."""
     return _template(processor, chat, add_generation_prompt=True)
 
 
-def render(processor: Any, chat: list[Message]) -> tuple[str, list[tuple[int, int]]]:
+def render(processor: FamilyProcessor, chat: list[Message]) -> tuple[str, list[tuple[int, int]]]:
     """The training text of a chat, and the character span [start, end) of each thing the model has to write in it.
 
     A span starts where the prompt for that turn ends, so a space that a template puts before the answer belongs to it:
-    at generation nobody else writes that space.  It ends with the tokenizer's end-of-sequence token, which is put
+    at generation nobody else writes that space.  It ends with the token that ends a turn (`answer_end`), which is put
     right after the answer where the template does not write it (llava-hf's "ASSISTANT: answer "); after the last
     answer nothing follows. Raises MendableError where the template does not render turn by turn, and where an answer
     is empty.
     """
-    end_token = processor.tokenizer.eos_token
-    if not end_token:
-        raise MendableError(
-            "the tokenizer has no end-of-sequence token", "model.id", "set eos_token in its tokenizer_config.json"
-        )
+    end_token = answer_end(processor)
     full = _template(processor, chat, add_generation_prompt=False)
     text, spans, done = "", [], 0
     for number, message in enumerate(chat):
@@ -105,7 +106,7 @@ def render(processor: Any, chat: list[Message]) -> tuple[str, list[tuple[int, in
     return text, spans
 
 
-def _template(processor: Any, chat: list[Message], add_generation_prompt: bool) -> str:
+def _template(processor: FamilyProcessor, chat: list[Message], add_generation_prompt: bool) -> str:
     if not getattr(processor, "chat_template", None):
         raise MendableError("the processor has no chat template", "model.id", "save one with it (chat_template.jinja)")
     return str(processor.apply_chat_template(chat, add_generation_prompt=add_generation_prompt, tokenize=False))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from data_prep.chat import check_text, image_token, messages, prompt_text, render, special_tokens
+from data_prep.chat import answer_end, check_text, messages, prompt_text, render, special_tokens
 from data_prep.example import Example
 from data_prep.images import open_image
-from data_prep.labels import Spans, adds_special_tokens, answer_masks, widen
+from data_prep.labels import Spans, adds_special_tokens, answer_masks, carried_over
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+    from mlplora_vlm.families.processor import FamilyProcessor
 
 IGNORED = -100
 """The label that the loss leaves out."""
@@ -29,10 +31,9 @@ class TrainCollator:
     that cannot be used.
     """
 
-    def __init__(self, processor: Any, prompt: str = "short_answer") -> None:
+    def __init__(self, processor: FamilyProcessor, prompt: str = "short_answer") -> None:
         self.processor, self.prompt = processor, prompt
         self._specials = special_tokens(processor)
-        self._image_token = image_token(processor)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         rows = []
@@ -41,24 +42,24 @@ class TrainCollator:
             rows.append(render(self.processor, messages(example, self.prompt)))
         texts, spans = [text for text, _ in rows], [list(parts) for _, parts in rows]
         names, pictures = [f"row {example.id}" for example in examples], _pictures(examples)
-        if not pictures:
-            texts, spans = [*texts, self._image_token], [*spans, []]
-            names, pictures = [*names, "the row that only holds a picture"], [_grey()]
+        if not any(pictures):
+            texts, spans = [*texts, self.processor.placeholder], [*spans, []]
+            names, pictures = [*names, "the row that only holds a picture"], [*pictures, [_grey()]]
         batch = _processed(self.processor, texts, pictures, "right")
         batch["labels"] = self._labels(batch, texts, spans, names)
+        if finish := self.processor.card.finish:
+            finish(batch)
         return batch
 
     def _labels(self, batch: dict[str, Tensor], texts: list[str], spans: Sequence[Spans], names: list[str]) -> Tensor:
         """(rows, tokens) int64: the token where it is to be learnt, else `IGNORED`."""
         import torch
 
-        tokenizer = self.processor.tokenizer
-        image_id = tokenizer.convert_tokens_to_ids(self._image_token)
         labels = torch.full_like(batch["input_ids"], IGNORED)
-        masks = answer_masks(tokenizer, texts, spans, names)
+        masks = answer_masks(self.processor.tokenizer, texts, spans, answer_end(self.processor), names)
         for row, ((ids, mask), name) in enumerate(zip(masks, names, strict=True)):
             wide_ids = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())]
-            learnt = torch.tensor(widen(ids, mask, wide_ids.tolist(), image_id, name), dtype=torch.bool)
+            learnt = torch.tensor(carried_over(ids, mask, wide_ids.tolist(), name), dtype=torch.bool)
             labels[row, : len(learnt)][learnt] = wide_ids[learnt]
         return labels
 
@@ -66,7 +67,7 @@ class TrainCollator:
 class PromptCollator:
     """Examples → what ``generate`` takes: the prompts alone, padded on the left, without labels."""
 
-    def __init__(self, processor: Any, prompt: str = "short_answer") -> None:
+    def __init__(self, processor: FamilyProcessor, prompt: str = "short_answer") -> None:
         self.processor, self.prompt = processor, prompt
         self._specials = special_tokens(processor)
 
@@ -79,24 +80,26 @@ class PromptCollator:
         return _processed(self.processor, [self.text(example) for example in examples], _pictures(examples), "left")
 
 
-def _processed(processor: Any, texts: list[str], pictures: list[Image], side: str) -> dict[str, Tensor]:
-    """The processor's output; it must find one placeholder a picture and is never allowed to cut."""
+def _processed(
+    processor: FamilyProcessor, texts: list[str], pictures: list[list[Image]], side: str
+) -> dict[str, Tensor]:
+    """The processor's output for rows with their pictures; it must find one placeholder a picture and never cuts."""
     tokenizer = processor.tokenizer
     if tokenizer.pad_token is None:
         raise MendableError(
             "the tokenizer has no padding token", "model.id", "set pad_token in its tokenizer_config.json"
         )
-    placeholders = sum(text.count(image_token(processor)) for text in texts)
-    if placeholders != len(pictures):
-        raise MendableError(
-            f"the chat template wrote {placeholders} picture placeholders for {len(pictures)} pictures",
-            "the processor's chat_template",
-            "use a template that writes one a picture",
-        )
+    for text, shown in zip(texts, pictures, strict=True):
+        if (placeholders := text.count(processor.placeholder)) != len(shown):
+            raise MendableError(
+                f"the chat template wrote {placeholders} picture placeholders for {len(shown)} pictures",
+                "the processor's chat_template",
+                "use a template that writes one a picture",
+            )
     return dict(
         processor(
             text=texts,
-            images=pictures or None,
+            images=pictures if any(pictures) else None,
             add_special_tokens=adds_special_tokens(tokenizer, texts[0]),
             padding=True,
             padding_side=side,
@@ -106,8 +109,8 @@ def _processed(processor: Any, texts: list[str], pictures: list[Image], side: st
     )
 
 
-def _pictures(examples: Sequence[Example]) -> list[Image]:
-    return [open_image(picture) for example in examples for picture in example.images]
+def _pictures(examples: Sequence[Example]) -> list[list[Image]]:
+    return [[open_image(picture) for picture in example.images] for example in examples]
 
 
 def _grey() -> Image:

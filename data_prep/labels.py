@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from mlplora_vlm.errors import MendableError
@@ -25,50 +24,48 @@ def adds_special_tokens(tokenizer: Any, text: str) -> bool:
 
 
 def answer_masks(
-    tokenizer: Any, texts: Sequence[str], spans: Sequence[Spans], where: Sequence[str]
+    tokenizer: Any, texts: Sequence[str], spans: Sequence[Spans], end_token: str, where: Sequence[str]
 ) -> list[tuple[list[int], list[bool]]]:
-    """(token ids, True for each token of an answer and its end-of-sequence token) of each text, by its character spans.
+    """(token ids, True for each token of an answer and of ``end_token`` after it) of each text, by its character spans.
 
-    A span's tokens begin after those of the text before it, and end with the first end-of-sequence token: answers hold
-    none. Nothing depends on the tokenizer's offsets, which some tokenizers trim.  Raises MendableError, naming
-    ``where``, if a prompt tokenises otherwise inside the whole text than alone: the model would be asked in tokens it
-    was not taught on.
+    A span's tokens begin after those of the text before it, and end with the first ``end_token``: answers hold none.
+    Nothing depends on the tokenizer's offsets, which some tokenizers trim.  Raises MendableError, naming ``where``, if
+    a prompt tokenises otherwise inside the whole text than alone: the model would be asked in tokens it was not taught
+    on.
     """
     prefixes = [text[:start] for text, parts in zip(texts, spans, strict=True) for start, _ in parts]
-    prefix_ids = iter(token_ids(tokenizer, prefixes))
+    prefix_ids, end_id = iter(token_ids(tokenizer, prefixes)), tokenizer.convert_tokens_to_ids(end_token)
     rows = []
     for ids, parts, name in zip(token_ids(tokenizer, texts), spans, where, strict=True):
         mask = [False] * len(ids)
         for _ in parts:
             prefix = next(prefix_ids)
             start = len(prefix)
-            if ids[:start] != prefix or tokenizer.eos_token_id not in ids[start:]:
+            if ids[:start] != prefix or end_id not in ids[start:]:
                 raise MendableError(
-                    "the answer or its end-of-sequence token runs together with the token before it",
+                    "the answer or the token that ends it runs together with the token before it",
                     name,
                     "use a chat template that ends its generation prompt with a control token, a line break or a colon",
                 )
-            end = ids.index(tokenizer.eos_token_id, start) + 1
+            end = ids.index(end_id, start) + 1
             mask[start:end] = [True] * (end - start)
         rows.append((ids, mask))
     return rows
 
 
-def widen(ids: Sequence[int], mask: Sequence[bool], wide_ids: Sequence[int], image_id: int, where: str) -> list[bool]:
-    """``mask`` of ``ids`` carried over to ``wide_ids``, where the processor wrote each picture placeholder many times.
+def carried_over(ids: Sequence[int], mask: Sequence[bool], wide_ids: Sequence[int], where: str) -> list[bool]:
+    """``mask`` of ``ids`` for ``wide_ids``, where the processor wrote many tokens for each picture's placeholder.
 
-    Raises MendableError, naming ``where``, if the two differ in more than the length of the runs of ``image_id``: then
-    the processor cut the text, or marks its pictures with tokens that are not known here.
+    Pictures stand before the first answer, so from there to the end the two must be the same.  What stands around a
+    picture need not be: markers, rows and tiles, or line breaks that run together with the text.
+    Raises MendableError, naming ``where``, if the processor cut or changed what is to be learnt.
     """
-    if _runs_collapsed(ids, image_id) != _runs_collapsed(wide_ids, image_id):
+    learnt = len(ids) - mask.index(True) if any(mask) else 0
+    before = learnt + 1 if learnt else 0  # the prompt's last token too: the answer must follow what it was asked with
+    if list(ids[len(ids) - before :]) != list(wide_ids[len(wide_ids) - before :]):
         raise MendableError(
-            f"the processor changed more of a text than its picture placeholders ({len(ids)} → {len(wide_ids)} tokens)",
+            f"the processor changed an answer's tokens when it put the pictures in ({len(ids)} → {len(wide_ids)})",
             where,
-            "use a processor that widens one placeholder a picture and cuts nothing",
+            "use a processor that widens placeholders and cuts nothing",
         )
-    kept = iter([flag for token, flag in zip(ids, mask, strict=True) if token != image_id])
-    return [False if token == image_id else next(kept) for token in wide_ids]
-
-
-def _runs_collapsed(ids: Sequence[int], image_id: int) -> list[int]:
-    return [token for token, run in groupby(ids) for _ in ([token] if token == image_id else run)]
+    return [False] * (len(wide_ids) - learnt) + list(mask[len(ids) - learnt :])

@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_prep.chat import check_text, image_token, messages, render, special_tokens, text_problem
+from data_prep.chat import check_text, messages, render, special_tokens, text_problem
 from data_prep.example import Example
 from data_prep.images import picture_size
 from data_prep.labels import token_ids
 from data_prep.progress import progress_bar
 
+if TYPE_CHECKING:
+    from mlplora_vlm.families.processor import FamilyProcessor
+
 
 class PictureTokens:
     """Tokens that a processor makes of a picture, found by processing one grey picture of each size."""
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: FamilyProcessor) -> None:
         self._processor = processor
         self._by_size: dict[tuple[int, int], int] = {}
         self._by_path: dict[Path, int] = {}
@@ -35,14 +38,17 @@ class PictureTokens:
         if size not in self._by_size:
             from PIL import Image
 
-            token = image_token(self._processor)
-            grey = Image.new("RGB", size, (128, 128, 128))
-            ids = self._processor(text=[token], images=[grey], add_special_tokens=False)["input_ids"][0]
-            self._by_size[size] = list(ids).count(self._processor.tokenizer.convert_tokens_to_ids(token))
+            grey, tokenizer = Image.new("RGB", size, (128, 128, 128)), self._processor.tokenizer
+            text = (tokenizer.bos_token or "") + self._processor.placeholder  # some processors would put it there
+            options = {"add_special_tokens": False, "return_tensors": "pt"}
+            ids = self._processor(text=[text], images=[[grey]], **options)["input_ids"][0]
+            self._by_size[size] = len(ids) - len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
         return self._by_size[size]
 
 
-def token_length(processor: Any, example: Example, prompt: str, picture_tokens: PictureTokens | None = None) -> int:
+def token_length(
+    processor: FamilyProcessor, example: Example, prompt: str, picture_tokens: PictureTokens | None = None
+) -> int:
     """Tokens of the row as it is trained on: text, answer, end-of-sequence token and pictures, without padding."""
     check_text(example, special_tokens(processor))
     text, _ = render(processor, messages(example, prompt))
@@ -50,7 +56,7 @@ def token_length(processor: Any, example: Example, prompt: str, picture_tokens: 
 
 
 def usable(
-    examples: Iterable[Example], processor: Any, prompt: str, max_length: int, progress: bool = True
+    examples: Iterable[Example], processor: FamilyProcessor, prompt: str, max_length: int, progress: bool = True
 ) -> tuple[list[Example], dict[str, int]]:
     """(rows that can be trained on, number of rows left out by reason); ``examples`` may be a stream, nothing is cut.
 
@@ -66,7 +72,7 @@ def usable(
 
     def with_text() -> Iterator[tuple[Example, str]]:
         for example in bar:
-            if not example.answer.strip():
+            if not all(answer.strip() for _, answer in example.turns):
                 left_out["no answer"] += 1
             elif text_problem(example, specials):
                 left_out["control tokens or broken signs in the text"] += 1
@@ -84,7 +90,9 @@ def usable(
     return kept, dict(left_out)
 
 
-def _lengths(processor: Any, rows: list[Example], texts: list[str], picture_tokens: PictureTokens) -> list[int]:
+def _lengths(
+    processor: FamilyProcessor, rows: list[Example], texts: list[str], picture_tokens: PictureTokens
+) -> list[int]:
     all_ids = token_ids(processor.tokenizer, texts)
     wider = (sum(picture_tokens(picture) - 1 for picture in row.images) for row in rows)
     return [len(ids) + more for ids, more in zip(all_ids, wider, strict=True)]

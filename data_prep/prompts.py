@@ -1,6 +1,9 @@
 """The named prompts, written once; training and evaluation ask in the same words.
 
-Sources: LLaVA-1.5 (github.com/haotian-liu/LLaVA, docs/Evaluation.md).
+``short_answer`` is LLaVA-1.5's (github.com/haotian-liu/LLaVA, docs/Evaluation.md), also that of DocVQA and ChartQA in
+lmms-eval; ``caption`` is lmms-eval's for COCO (github.com/EvolvingLMMs-Lab/lmms-eval at commit 2bb5e98,
+lmms_eval/tasks/coco_cap/coco2014_cap_val.yaml).  ``as_written`` is for data that holds whole conversations.
+``car_model`` is our own, and names what Stanford Cars' class names are made of.
 """
 
 from __future__ import annotations
@@ -8,16 +11,36 @@ from __future__ import annotations
 from mlplora_vlm.errors import MendableError, did_you_mean
 
 PROMPTS = {
+    "as_written": "{question}",
+    "caption": "Provide a one-sentence caption for the provided image.",
+    "car_model": "Which car is this? Answer with its make, model, body type and year.",
     "short_answer": "{question}\nAnswer the question using a single word or phrase.",
 }
 
 
-def ask(prompt: str, question: str) -> str:
-    """The user's text: the stripped question in the named prompt's words; MendableError for an unknown name."""
+def ask(prompt: str, question: str, where: str = "") -> str:
+    """The user's text: the stripped question in the named prompt's words.
+
+    Raises MendableError, naming ``where``, for an unknown name, for a question that the prompt would leave out, and for
+    a prompt that adds words to a question that is not there.
+    """
     if prompt not in PROMPTS:
         raise MendableError(
             f"there is no prompt {prompt!r}{did_you_mean(prompt, PROMPTS)}",
             "data_prep/prompts.py",
             f"one of: {', '.join(PROMPTS)}",
         )
-    return PROMPTS[prompt].format(question=question.strip())
+    template, question = PROMPTS[prompt], question.strip()
+    if question and "{question}" not in template:
+        raise MendableError(
+            f"prompt {prompt!r} would leave out the question {question[:80]!r}",
+            where,
+            "choose a prompt that asks it, such as short_answer or as_written",
+        )
+    if not question and "{question}" in template and template != "{question}":
+        raise MendableError(
+            f"prompt {prompt!r} needs a question, and there is none",
+            where,
+            "choose a prompt that says it all, such as caption, or take the row out of the data",
+        )
+    return template.format(question=question)

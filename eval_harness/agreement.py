@@ -67,7 +67,7 @@ def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prom
             outputs.append(
                 model.generate(
                     **on_model(batch, model),
-                    generation_config=greedy(model, processor.tokenizer, max_new_tokens),
+                    generation_config=greedy(model, processor, max_new_tokens),
                     output_logits=True,
                     return_dict_in_generate=True,
                 )

@@ -14,6 +14,7 @@ from data_prep.prompts import PROMPTS
 from data_prep.sources import open_source
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.generate import answers
+from eval_harness.numbers import of_all
 from eval_harness.predictions import model_digest, read_rows, rows_of, write_rows
 from eval_harness.sampling import sample
 from eval_harness.stats import interval
@@ -90,11 +91,13 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
 
 
 def verdict(summary: dict[str, Any], judge: str | None) -> dict[str, str]:
-    """{status: "looks" | "does not look" | "not judged", sentence}: whether the answers come from the pictures.
+    """{status: "looks" | "does not look" | "not judged" | "by heart", sentence}: do the answers come from the pictures?
 
     The model looks if the lower 95 % bound of its score in the category ``judge`` lies above the upper bound of every
-    control.
+    control.  Of rows that were trained on only their number is said: nothing about them is a score.
     """
+    if summary.get("by_heart"):
+        return {"status": "by heart", "sentence": _by_heart(summary)}
     if not judge or not summary["controls"]:
         why = "the recipe names no category to judge by" if not judge else "no control was run"
         return {"status": "not judged", "sentence": f"Whether the model looks at the pictures was not judged: {why}."}
@@ -113,6 +116,16 @@ def verdict(summary: dict[str, Any], judge: str | None) -> dict[str, str]:
             "sentence": f"The model is not shown to look at the pictures: {own}; {reason}: {others}.",
         }
     return {"status": "looks", "sentence": f"The model looks at the pictures: {own}, against {others}; 95 % bounds."}
+
+
+def _by_heart(summary: dict[str, Any]) -> str:
+    def right(scores: dict[str, Any]) -> str:
+        return of_all(scores["overall"]["score"], scores["overall"]["n"])
+
+    controls = [f"with {_CONTROLS[name]} {right(scores)}" for name, scores in summary["controls"].items()]
+    beside = f" ({', '.join(controls)})" if controls else ""
+    own = f"By heart: {right(summary['scores'])} questions that were trained on are answered right{beside}."
+    return f"{own} It proves the chain, and is no score."
 
 
 _CONTROLS = {"blank": "blank pictures", "shuffled": "shuffled pictures", "prior": "the training answers alone"}
@@ -191,7 +204,7 @@ class _Run:
     def _key(self, examples: Sequence[Example]) -> str:
         """What the answers hang on; the batch size is not part of it."""
         sent = [
-            [row.id, row.category, row.question, row.references, [picture_key(image) for image in row.images]]
+            [row.id, row.category, row.turns[:-1], row.question, row.references, [*map(picture_key, row.images)]]
             for row in examples
         ]
         template = self.processor.chat_template
@@ -203,6 +216,7 @@ def _summary(run: _Run, parts: dict[str, _Part], rows: Sequence[Example], note: 
     return {
         "task": run.settings.task,
         "version": task.version,
+        "by_heart": task.by_heart,
         "metric": task.metric,
         "split": task.split,
         "n": len(rows),

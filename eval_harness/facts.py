@@ -12,7 +12,7 @@ import yaml
 
 from eval_harness import numbers
 
-VERDICTS = {"looks": ("good", "✓"), "does not look": ("bad", "✗"), "not judged": ("", "○")}
+VERDICTS = {"looks": ("good", "✓"), "does not look": ("bad", "✗"), "not judged": ("", "○"), "by heart": ("", "○")}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ def judged_category(result: Mapping[str, Any]) -> str | None:
     """The category whose score must prove that the model looks, as the recipe names it."""
     sections = (at(result, "recipe", "resolved") or {}).values()
     return next((part["judge"] for part in sections if isinstance(part, Mapping) and part.get("judge")), None)
+
+
+def by_heart(result: Mapping[str, Any]) -> bool:
+    """True where the task asked about the rows that were trained on: then nothing may be shown as a score."""
+    return bool(at(result, "scores", "after", "by_heart"))
 
 
 def method(result: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from data_prep.example import Example
@@ -11,10 +12,12 @@ from data_prep.example import Example
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
+    from mlplora_vlm.families.processor import FamilyProcessor
+
 
 def answers(
     model: Any,
-    processor: Any,
+    processor: FamilyProcessor,
     examples: Sequence[Example],
     prompt: str,
     max_new_tokens: int,
@@ -40,13 +43,18 @@ def answers(
     lengths = [len(ids) for ids in token_ids(processor.tokenizer, [collate.text(example) for example in examples])]
     for number, example in enumerate(examples):
         lengths[number] += sum(map(picture_tokens, example.images))
-    order = sorted(range(len(examples)), key=lambda number: -lengths[number])
-    decoding = greedy(model, processor.tokenizer, max_new_tokens)
+    counts = [len(example.images) if processor.card.same_count else 0 for example in examples]
+    order = sorted(range(len(examples)), key=lambda number: (counts[number], -lengths[number]))
+    batches = [
+        numbers[start : start + batch_size]
+        for numbers in (list(same) for _, same in groupby(order, key=counts.__getitem__))
+        for start in range(0, len(numbers), batch_size)
+    ]
+    decoding = greedy(model, processor, max_new_tokens)
     found = [""] * len(examples)
     bar = progress_bar(total=len(examples), description=description, unit="answer", shown=progress)
     with torch.inference_mode(), _evaluating(model), bar:
-        for start in range(0, len(order), batch_size):
-            numbers = order[start : start + batch_size]
+        for numbers in batches:
             batch = on_model(collate([examples[number] for number in numbers]), model)
             output = model.generate(**batch, generation_config=decoding)
             texts = processor.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -56,12 +64,13 @@ def answers(
     yield from found
 
 
-def greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
+def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> GenerationConfig:
     """Plain greedy decoding; what the model's generation config would add (sampling, penalties) is switched off."""
     from transformers import GenerationConfig
 
-    own = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])} - {None}
+    own, tokenizer = model.generation_config.eos_token_id, processor.tokenizer
+    taught = tokenizer.convert_tokens_to_ids(processor.answer_end)
+    ends = {taught, tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])} - {None}
     return GenerationConfig(
         do_sample=False,
         num_beams=1,

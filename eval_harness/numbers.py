@@ -24,6 +24,11 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f}" if known(low) and known(high) else ""
 
 
+def of_all(share: float, n: int) -> str:
+    """0.9375 of 16 → ``15 of 16``."""
+    return f"{round(share * n)} of {n}"
+
+
 def count(value: float | None) -> str:
     """1234567 → ``1,234,567``."""
     return f"{value:,.0f}" if known(value) else MISSING

@@ -46,7 +46,8 @@ def report_view(result: Mapping[str, Any], gallery: Sequence[Sample]) -> dict[st
     """Everything the template shows, as text and geometry."""
     status = facts.at(result, "verdict", "status") or "not judged"
     judged = facts.judged_category(result)
-    groups = charts.score_groups(facts.section(result, "scores"))
+    by_heart = facts.by_heart(result)
+    groups = [] if by_heart else charts.score_groups(facts.section(result, "scores"))
     return {
         "name": _name(result),
         "model": facts.at(result, "recipe", "resolved", "model", "id"),
@@ -54,6 +55,7 @@ def report_view(result: Mapping[str, Any], gallery: Sequence[Sample]) -> dict[st
         "command": facts.at(result, "recipe", "command"),
         "verdict": (status, *facts.VERDICTS.get(status, ("", "○"))),
         "sentence": facts.at(result, "verdict", "sentence"),
+        "by_heart": by_heart,
         "tiles": _tiles(result, groups, judged),
         "groups": groups,
         "table": charts.score_table(groups),
@@ -87,7 +89,7 @@ def _name(result: Mapping[str, Any]) -> str:
 
 def _tiles(result: Mapping[str, Any], groups: list[charts.Group], judged: str | None) -> list[dict[str, str]]:
     """The headline numbers: (label, value, note)."""
-    tiles = []
+    tiles = [_by_heart(result)] if facts.by_heart(result) else []
     for group in sorted(groups, key=lambda group: (group.name != judged, group.name != "overall"))[:2]:
         bars = {bar.kind: bar for bar in group.bars if bar.kind != "control"}
         if after := bars.get("after"):
@@ -108,6 +110,12 @@ def _tiles(result: Mapping[str, Any], groups: list[charts.Group], judged: str | 
     return tiles
 
 
+def _by_heart(result: Mapping[str, Any]) -> dict[str, str]:
+    before, after = (facts.at(result, "scores", when, "scores", "overall") for when in ("before", "after"))
+    note = f"before {numbers.of_all(before['score'], before['n'])}" if before else ""
+    return {"label": "By heart, no score", "value": numbers.of_all(after["score"], after["n"]), "note": note}
+
+
 def _filters(values: Sequence[str], names: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """(key, label, how many) of each value that occurs, in the order of ``names``, then by name."""
     counts = Counter(values)
@@ -123,7 +131,7 @@ def _card(sample: Sample) -> dict[str, Any]:
         "category": sample.category,
         "change": sample.change,
         "label": CHANGES[sample.change],
-        "question": sample.question,
+        "question": sample.question or "(the prompt alone)",
         "references": ", ".join(f"{text} ×{n}" if n > 1 else text for text, n in references.most_common()),
         "answers": [
             {

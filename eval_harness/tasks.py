@@ -26,11 +26,18 @@ class Task:
     prior_split: str
     """The training split that the answer prior is counted on."""
     version: int
+    by_heart: bool = False
+    """Asked about the rows that were trained on: it proves the chain, and is never a score."""
 
 
 TASKS = {
+    "chartqa_test": Task("chartqa", "test", "short_answer", "relaxed_accuracy", 16, "train", version=1),
+    "coco_captions_val": Task("coco_captions", "val", "caption", "rouge_l", 64, "train", version=1),
+    "docvqa_val": Task("docvqa", "val", "short_answer", "anls", 128, "train", version=1),
     "easy_vqa_test": Task("easy_vqa", "test", "short_answer", "exact_match", 8, "train", version=1),
+    "shapes_sixteen": Task("shapes", "sixteen", "short_answer", "exact_match", 8, "sixteen", version=1, by_heart=True),
     "shapes_test": Task("shapes", "test", "short_answer", "exact_match", 8, "train", version=1),
+    "stanford_cars_test": Task("stanford_cars", "test", "car_model", "exact_match", 32, "train", version=1),
     "vqav2_val": Task("vqav2", "val", "short_answer", "vqa_accuracy", 16, "train", version=1),
 }
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.card import FamilyCard, card_for
+from mlplora_vlm.families.card import PARTS, card_of
 from mlplora_vlm.kinds import KINDS
+from mlplora_vlm.targets import PartSection, targets, trained_in_full
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -71,7 +71,19 @@ class AdapterSection:
     """Parts that are trained in full beside the adapter, at `train.full_learning_rate`."""
     init_from: str | None = None
     """A PEFT adapter folder to go on from; its kind, rank and layers must be the recipe's."""
+    language: PartSection = field(default_factory=PartSection)
+    projector: PartSection = field(default_factory=PartSection)
+    vision: PartSection = field(default_factory=PartSection)
     generator: GeneratorSection = field(default_factory=GeneratorSection)
+
+    def part(self, name: str) -> PartSection:
+        """What is chosen of one of the parts."""
+        chosen: PartSection = getattr(self, name)
+        return chosen
+
+    def rank_of(self, part: str) -> int:
+        """The rank of a part's adapters."""
+        return self.part(part).rank or self.rank
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
         """(key, what is wrong, how to mend) for every value that cannot work."""
@@ -103,59 +115,20 @@ class AdapterSection:
                 f"PEFT cannot merge {self.kind} beside a module that was trained in full",
                 f"use kind={others.replace(', ', ' or ')}, or adapt the part: adapter.on",
             )
+        for name in PARTS:
+            chosen = self.part(name)
+            if chosen != PartSection() and name not in self.on:
+                yield name, f"{name} is not adapted, so nothing can be chosen of it", f"add {name} to adapter.on"
+            if chosen.rank not in (None, self.rank) and not KINDS[self.kind].rank_by_layer:
+                yield f"{name}.rank", f"{self.kind} has one rank for all layers", "set adapter.rank alone"
+        if (self.projector.modules, self.projector.layers) != ("all", "all"):
+            yield "projector", "a projector has neither numbered layers nor attention", "choose its rank alone"
         if self.init_from is not None and KINDS[self.kind].changes_base:
             yield (
                 "init_from",
                 f"{self.kind} makes its own start from the base weights, so there is nothing to go on from",
                 "a trained PiSSA folder is a LoRA of twice the rank: kind=lora goes on from it",
             )
-
-
-def targets(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) -> dict[str, list[str]]:
-    """Full names of the Linear layers to adapt, by part, in the model's order.
-
-    Raises `MendableError` where a part's pattern matches no Linear, with the nearest module names.
-    """
-    return _linears(model, "on", settings.on, card)
-
-
-def trained_in_full(model: PreTrainedModel, settings: AdapterSection, card: FamilyCard) -> dict[str, str]:
-    """Full path of the module to train in full, by part: the smallest that holds all of the part's Linear layers.
-
-    Raises `MendableError` where there is no such module, or it holds other Linear layers too.
-    """
-    found, everything = {}, _linear_names(model)
-    for part, names in _linears(model, "full", settings.full, card).items():
-        path = posixpath.commonpath([name.replace(".", "/") for name in names]).replace("/", ".")
-        inside = [name for name in everything if name == path or name.startswith(f"{path}.")]
-        if not path or set(inside) != set(names):
-            raise MendableError(
-                f"no module holds the {len(names)} linears of {part!r} and no others",
-                f"mlplora_vlm/families/ card {card.model_type!r}",
-                "adapt the part instead: name it in adapter.on",
-            )
-        found[part] = path
-    return found
-
-
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    import torch
-
-    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-
-
-def _linears(model: PreTrainedModel, key: str, parts: Iterable[str], card: FamilyCard) -> dict[str, list[str]]:
-    linears = _linear_names(model)
-    found = {part: [name for name in linears if re.fullmatch(card.pattern(part), name)] for part in parts}
-    for part, names in found.items():
-        if not names:
-            some = ", ".join(linears[:3] + linears[-3:])
-            raise MendableError(
-                f"adapter.{key} names {part!r}, but {card.pattern(part)!r} fits none of {len(linears)} linears",
-                f"mlplora_vlm/families/ card {card.model_type!r}",
-                f"layers are called like: {some}",
-            )
-    return found
 
 
 def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel, dict[str, int]]:
@@ -171,14 +144,15 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
 
     from mlplora_vlm.start import go_on_from, record_start, same_every_time
 
-    card, kind = card_for(model.config.model_type), KINDS[settings.kind]
+    card, kind = card_of(model.config), KINDS[settings.kind]
     found = targets(model, settings, card)
-    full = list(trained_in_full(model, settings, card).values())
+    full = [path for paths in trained_in_full(model, settings, card).values() for path in paths]
     names = [name for part in found.values() for name in part]
     changes_base = kind.changes_base and model.device.type != "meta"  # where there is nothing to start from
     config = getattr(peft, kind.config)(
         **{name: getattr(settings, key) for key, name in kind.names.items()},
         **({} if kind.changes_base and not changes_base else kind.options),
+        **_ranks(found, settings),
         target_modules=names,
         modules_to_save=full or None,
         task_type="CAUSAL_LM",
@@ -199,6 +173,19 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
     if settings.init_from:
         go_on_from(peft_model, Path(settings.init_from).expanduser(), settings)
     return peft_model, {part: len(names) for part, names in found.items()}
+
+
+def _ranks(found: dict[str, list[str]], settings: AdapterSection) -> dict[str, dict[str, float]]:
+    """PEFT's rank_pattern and alpha_pattern for parts with a rank of their own."""
+    kind = KINDS[settings.kind]
+    ranks: dict[str, float] = {}
+    alphas: dict[str, float] = {}
+    for part, names in found.items():
+        if (rank := settings.rank_of(part)) != settings.rank:
+            alpha = settings.alpha * (rank / settings.rank) ** kind.scale_power
+            ranks |= {re.escape(name): rank for name in names}
+            alphas |= {re.escape(name): alpha for name in names}
+    return {"rank_pattern": ranks, "alpha_pattern": alphas} if ranks else {}
 
 
 def trained_numbers(model: nn.Module) -> dict[str, int]:

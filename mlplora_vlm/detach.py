@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mlplora_vlm.attach import AdapterSection, attach, targets, trained_in_full
-from mlplora_vlm.families.card import card_for
+from mlplora_vlm.attach import AdapterSection, attach
+from mlplora_vlm.families.card import card_of
 from mlplora_vlm.kinds import KINDS
+from mlplora_vlm.targets import targets, trained_in_full
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -24,8 +25,9 @@ def attached(model: PreTrainedModel, settings: AdapterSection) -> Iterator[PeftM
     """
     import torch
 
-    card = card_for(model.config.model_type)
-    in_full = {path: model.get_submodule(path) for path in trained_in_full(model, settings, card).values()}
+    card = card_of(model.config)
+    paths = [path for part in trained_in_full(model, settings, card).values() for path in part]
+    in_full = {path: model.get_submodule(path) for path in paths}
     changed = [name for part in targets(model, settings, card).values() for name in part]
     weights = [model.get_parameter(f"{name}.weight") for name in changed if KINDS[settings.kind].changes_base]
     aside = [weight.detach().clone() for weight in weights]

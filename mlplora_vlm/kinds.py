@@ -41,6 +41,10 @@ class Kind:
     """Tensors of the adapter file that belong to no layer and are not trained."""
     beside_full: bool = True
     """PEFT 0.21 can merge it where other modules are trained in full."""
+    rank_by_layer: bool = True
+    """Layers can have ranks of their own."""
+    scale_power: float = 1.0
+    """The adapter's scale is alpha over the rank to this power."""
     changes_base: bool = False
     """It takes its start out of the base weights, so it needs them unquantised, and its file only fits what is left."""
     kept_outputs: int = 0
@@ -58,7 +62,7 @@ LORA = ("lora_A.weight", "lora_B.weight")
 
 KINDS: Mapping[str, Kind] = {
     "lora": Kind(LORA, zero="lora_B.weight"),
-    "rslora": Kind(LORA, zero="lora_B.weight", options={"use_rslora": True}),
+    "rslora": Kind(LORA, zero="lora_B.weight", options={"use_rslora": True}, scale_power=0.5),
     "dora": Kind(
         (*LORA, "lora_magnitude_vector"),
         zero="lora_B.weight",
@@ -75,6 +79,7 @@ KINDS: Mapping[str, Kind] = {
         options={"save_projection": True},
         shared=("base_model.vera_A", "base_model.vera_B"),
         beside_full=False,
+        rank_by_layer=False,
         kept_outputs=1,
     ),
 }

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.card import FamilyCard, card_for
+from mlplora_vlm.families.card import FamilyCard, card_of
+from mlplora_vlm.families.processor import FamilyProcessor
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class ModelSection:
     """nf4: frozen 4-bit base weights (QLoRA), double quantisation."""
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """auto: what transformers chooses for the model."""
+    picture_tokens: int | None = None
+    """No picture costs more tokens than this: larger ones are shrunk, or cut into fewer tiles; the family knows how."""
     trust_remote_code: bool = False
     """Runs Python code from the model's repo; off unless asked for."""
 
@@ -38,6 +41,12 @@ class ModelSection:
         """(key, what is wrong, how to mend) for every value that cannot work."""
         if not self.id.strip():
             yield "id", "no model is named", "give a hub id such as llava-hf/llava-1.5-7b-hf, or a folder"
+        if self.picture_tokens is not None and self.picture_tokens < 1:
+            yield (
+                "picture_tokens",
+                "picture_tokens must be at least 1",
+                "256 to 2048 are usual; null: no bound",
+            )
 
 
 def resolve_dtype(dtype: str) -> torch.dtype:
@@ -66,7 +75,7 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
     dtype = resolve_dtype(settings.dtype)
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
     try:
-        card = card_for(AutoConfig.from_pretrained(path, **options).model_type)
+        card = card_of(AutoConfig.from_pretrained(path, **options))
         if settings.attn_implementation != "auto":
             options["attn_implementation"] = settings.attn_implementation
         if settings.quantization == "nf4":
@@ -89,21 +98,26 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
     return model
 
 
-def load_processor(path: str | Path, settings: ModelSection) -> ProcessorMixin:
-    """The model's own processor: tokenizer, pictures and chat template."""
-    from transformers import AutoProcessor
+def load_processor(path: str | Path, settings: ModelSection) -> FamilyProcessor:
+    """The model's own processor (tokenizer, pictures, chat template), its pictures bounded as the recipe says.
 
-    return AutoProcessor.from_pretrained(
-        str(path), revision=settings.revision, trust_remote_code=settings.trust_remote_code
-    )
+    ``path`` is a model's folder or hub id.  Raises `MendableError` where the bound cannot be kept.
+    """
+    from transformers import AutoConfig, AutoProcessor
+
+    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    card = card_of(AutoConfig.from_pretrained(str(path), **options))
+    processor = FamilyProcessor(AutoProcessor.from_pretrained(str(path), **options), card)
+    if settings.picture_tokens is not None:
+        processor.card.pictures.bound(processor.stock, settings.picture_tokens)
+    return processor
 
 
 def load_tuned(path: str, adapter: Path, settings: ModelSection, device: str | None = None) -> PeftModel:
     """The base model with a PEFT adapter folder on it, ready to answer."""
-    from peft import PeftModel
+    from mlplora_vlm.adapter_folder import put_on
 
-    model = load_model(path, settings, device)
-    return PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
+    return put_on(load_model(path, settings, device), adapter)
 
 
 def best_device() -> str:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mlplora_vlm.adapter_folder import put_on
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.load import ModelSection, load_model, load_processor
 
@@ -17,7 +18,6 @@ def merge(path: str, settings: ModelSection, adapter: Path, out: Path) -> dict[s
     base is dequantised first: merging into the original full-precision weights, which the adapter never saw, costs far
     more accuracy.  Returns the merged layers and the size in bytes.
     """
-    from peft import PeftModel
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if (Path(path) / "adapter_config.json").exists():
@@ -25,7 +25,7 @@ def merge(path: str, settings: ModelSection, adapter: Path, out: Path) -> dict[s
     model = load_model(path, settings)
     if settings.quantization != "none":
         model = model.dequantize()
-    tuned = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+    tuned = put_on(model, adapter)
     layers = sum(isinstance(module, BaseTunerLayer) for module in tuned.modules())
     merged = tuned.merge_and_unload(safe_merge=True)
     part = out.with_name(f".{out.name}.part")

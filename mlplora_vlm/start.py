@@ -56,7 +56,9 @@ def check_init_from(settings: AdapterSection) -> None:
     for key, name in kind.names.items():
         if key != "dropout":  # may change between two trainings
             here[key], there[key] = getattr(settings, key), config.get(name)
-    for key in ("rank_pattern", "alpha_pattern", "layer_replication", "trainable_token_indices"):
+    own = {rank for part in settings.on if (rank := settings.rank_of(part)) != settings.rank}
+    here["ranks"], there["ranks"] = sorted(own), sorted(set((config.get("rank_pattern") or {}).values()))
+    for key in ("layer_replication", "trainable_token_indices"):
         here[key], there[key] = None, config.get(key) or None
     here["bias"], there["bias"] = "none", config.get("bias", "none")
     start = config.get("init_lora_weights")  # pissa, olora, corda, …: its file fits no base but the one that it changed
@@ -73,19 +75,17 @@ def check_init_from(settings: AdapterSection) -> None:
 def go_on_from(model: PeftModel, folder: Path, settings: AdapterSection) -> None:
     """Writes the folder's tensors into a model with a freshly attached adapter; every process must call it.
 
-    Adapters from before transformers 4.52 carry older layer names, which PEFT translates.  Raises `MendableError` where
+    Adapters from before transformers 4.52 carry older layer names, which are translated.  Raises `MendableError` where
     the folder holds another adapter, or tensors of other layers.
     """
     import torch
-    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
     from safetensors.torch import load_file
 
+    from mlplora_vlm.adapter_folder import with_present_names
     from mlplora_vlm.checkpoint import load_tensors
 
     check_init_from(settings)
-    tensors: dict[str, Tensor] = convert_peft_adapter_state_dict_for_transformers(
-        model, model.peft_config["default"], load_file(folder / ADAPTER_FILE)
-    )
+    tensors = with_present_names(model, model.peft_config["default"], load_file(folder / ADAPTER_FILE))
     for name in KINDS[settings.kind].shared:
         part = name.rpartition(".")[2]
         made = getattr(model.base_model, part)["default"]
@@ -179,5 +179,7 @@ def onto_original_base(folder: Path, start: dict[str, Tensor]) -> None:
     part = folder / f".{ADAPTER_FILE}.part"
     save_file(tensors, part, metadata={"format": "pt"})
     part.replace(folder / ADAPTER_FILE)
-    doubled = {"r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"], "init_lora_weights": True}
-    write_json(folder / CONFIG_FILE, config | doubled)
+    doubled = {key: 2 * config[key] for key in ("r", "lora_alpha")}
+    for key in ("rank_pattern", "alpha_pattern"):
+        doubled[key] = {name: 2 * number for name, number in (config.get(key) or {}).items()}
+    write_json(folder / CONFIG_FILE, config | doubled | {"init_lora_weights": True})

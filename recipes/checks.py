@@ -54,12 +54,33 @@ def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
 def held_out(recipe: Recipe) -> Iterator[Problem]:
     """A score on rows that were trained on means nothing."""
     task = TASKS.get(recipe.eval.task)
-    if task and (task.source, task.split) == (recipe.data.source, recipe.data.split):
+    if task and not task.by_heart and (task.source, task.split) == (recipe.data.source, recipe.data.split):
         yield (
             "data.split",
             f"task {recipe.eval.task} is measured on this very split",
             "train on another split, or take another task",
         )
+
+
+def by_heart(recipe: Recipe) -> Iterator[Problem]:
+    """A task about rows that were trained on means nothing unless all of them were, in the same words."""
+    task = TASKS.get(recipe.eval.task)
+    if not task or not task.by_heart:
+        return
+    for key, value, needed in (
+        ("data.source", recipe.data.source, task.source),
+        ("data.split", recipe.data.split, task.split),
+        ("data.prompt", recipe.data.prompt, task.prompt),
+        ("data.limit", recipe.data.limit, 0),
+        ("train.eval_steps", recipe.train.eval_steps, 0),  # nothing is held back
+    ):
+        if value != needed:
+            yield (
+                key,
+                f"task {recipe.eval.task} asks about all rows of {task.source}/{task.split} as they were trained on, "
+                f"and {key} is {value}",
+                f"use {key}={needed}, or take another task",
+            )
 
 
 def four_bit(recipe: Recipe) -> Iterator[Problem]:
@@ -187,6 +208,7 @@ CHECKS = (
     task_exists,
     demo_model_exists,
     held_out,
+    by_heart,
     four_bit,
     start_in_four_bit,
     only_generated,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.demo.models import tiny_config
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.published import published_config, published_ids
@@ -91,8 +92,8 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
 def model_config(recipe: Recipe) -> PreTrainedConfig:
     """The model's configuration, as published, from a folder or the hub's local cache; never from the network."""
     name = recipe.model.id
-    if (published := published_config(name)) is not None:
-        return published
+    if (kept := tiny_config(name) or published_config(name)) is not None:
+        return kept
     from transformers import AutoConfig
 
     try:

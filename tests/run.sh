@@ -7,4 +7,5 @@ setup
 install requirements-dev.txt || die "requirements-dev.txt could not be installed" "see pip's message above"
 install requirements-demo.txt --no-deps || echo "the demo's packages are missing: tests that need them are skipped"
 bash tests/lint.sh "$PYTHON"
-exec "$PYTHON" -m pytest tests -rs --durations=12 "$@"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec "$PYTHON" -m pytest tests -n 2 --dist loadfile -rs --durations=12 "$@"

@@ -1,7 +1,8 @@
 """Synthetic: one coloured shape a picture, drawn here from a fixed seed, with questions worded like Easy-VQA's.
 
-For tests and the smoke preset, which must need no package and no download.  A score on it says that the chain works,
-not how good a model is.
+For tests and the smoke presets, which must need no package and no download.  A score on it says that the chain works,
+not how good a model is.  ``sixteen`` is for learning by heart: four questions about each of four pictures, where each
+question has two answers, equally often: whoever does not look knows half of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ROWS = {"train": 256, "test": 64}
-SPLITS = tuple(ROWS)
+SPLITS = (*ROWS, "sixteen")
 SIDE = 64  # pixels
 COLOURS = {  # name -> RGB
     "black": (0, 0, 0),
@@ -28,6 +29,7 @@ COLOURS = {  # name -> RGB
     "yellow": (255, 225, 0),
 }
 SHAPES = ("circle", "rectangle", "triangle")
+SIXTEEN = (("red", "circle"), ("red", "triangle"), ("blue", "circle"), ("blue", "triangle"))
 
 
 def check(split: str, folder: Path | None = None) -> None:
@@ -36,24 +38,40 @@ def check(split: str, folder: Path | None = None) -> None:
 
 
 def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
-    """256 train and 64 test rows, the same at every call; every other row is a yes/no question, half of those true."""
+    """256 train, 64 test and 16 more rows, the same at every call; half are yes/no questions, half of those true."""
     check(split)
     random = Random(f"shapes/{split}")
-    for number in range(ROWS[split]):
-        colour, shape = random.choice(tuple(COLOURS)), random.choice(SHAPES)
-        category = "open" if number % 2 else "yes/no"
-        if category == "open":
-            question, answer = _open(colour, shape, random)
-        else:
-            question, answer = _yes_or_no(colour, shape, number % 4 == 0, random)
+    drawn = _sixteen(random) if split == "sixteen" else _drawn(ROWS[split], random)
+    for number, (picture, question, answer) in enumerate(drawn):
         yield Example(
             id=f"shapes/{split}/{number:06d}",
-            images=(_draw(colour, shape, random),),
+            images=(picture,),
             question=question,
             answer=answer,
             references=(answer,),
-            category=category,
+            category="yes/no" if answer in ("yes", "no") else "open",
         )
+
+
+def _drawn(count: int, random: Random) -> Iterator[tuple[Image, str, str]]:
+    """(picture, question, answer) of a picture each; every other one is a yes/no question."""
+    for number in range(count):
+        colour, shape = random.choice(tuple(COLOURS)), random.choice(SHAPES)
+        if number % 2:
+            question, answer = _open(colour, shape, random)
+        else:
+            question, answer = _yes_or_no(colour, shape, number % 4 == 0, random)
+        yield _draw(colour, shape, random), question, answer
+
+
+def _sixteen(random: Random) -> Iterator[tuple[Image, str, str]]:
+    """(picture, question, answer), four of each picture."""
+    for colour, shape in SIXTEEN:
+        picture = _draw(colour, shape, random)
+        yield picture, "what color is the shape?", colour
+        yield picture, "what shape is in the image?", shape
+        yield picture, "is there a red shape?", "yes" if colour == "red" else "no"
+        yield picture, "is there a circle?", "yes" if shape == "circle" else "no"
 
 
 def _open(colour: str, shape: str, random: Random) -> tuple[str, str]:

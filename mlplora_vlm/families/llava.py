@@ -1,12 +1,25 @@
-"""LLaVA-1.5 (``LlavaForConditionalGeneration``): vision tower, two-layer projector, Llama-like language model."""
+"""LLaVA-1.5 (``LlavaForConditionalGeneration``): CLIP tower, two-layer projector, Llama-like language model."""
 
-from mlplora_vlm.families.card import FamilyCard
+from mlplora_vlm.families.card import FamilyCard, blocks
+from mlplora_vlm.families.pictures import Pictures
 
 CARD = FamilyCard(
     model_type="llava",
-    language=r"model\.language_model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj",
+    name="LLaVA-1.5",
+    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
     projector=r"model\.multi_modal_projector\.linear_[12]",
-    vision=r"model\.vision_tower\..*layers?\.\d+\..*",
+    vision=blocks(
+        r"model\.vision_tower\.encoder\.layers?",  # CLIP and SigLIP; DINOv2 says layer
+        r"self_attn\.(?:[qkv]|out)_proj|attention\.[qkvo]_proj",
+        r"mlp\.fc[12]",
+    ),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),
-    image_token="<image>",
+    placeholder="<image>",
+    pictures=Pictures(),
+    former=(
+        ("model.language_model.", "language_model.model."),
+        ("model.multi_modal_projector.", "multi_modal_projector."),
+        ("model.vision_tower.", "vision_tower.vision_model."),
+        ("model.vision_tower.", "model.vision_tower.vision_model."),
+    ),
 )

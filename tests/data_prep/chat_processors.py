@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+from tiny_llava import TEXT, build_processor
 from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 from tokenizers import processors as processors_
 from transformers import LlavaProcessor, PreTrainedTokenizerFast
 
-from data_prep.demo.tiny_llava import TEXT, build_processor
+from mlplora_vlm.families.processor import FamilyProcessor
 
 # As llava-hf/llava-1.5-7b-hf has it: "USER: <image>\nquestion ASSISTANT: answer ", without an end-of-sequence token
 LLAVA_HF = (
@@ -22,7 +23,7 @@ LLAVA_HF = (
 def processors():
     """The chat templates whose labels are tested, by name; "llama" has LLaVA-1.5's kind of tokenizer too."""
     plain, llava = build_processor(), build_processor()
-    llava.chat_template = LLAVA_HF
+    llava.stock.chat_template = LLAVA_HF
     llama = LlavaProcessor(
         image_processor=plain.image_processor,
         tokenizer=llama_tokenizer(),
@@ -31,7 +32,7 @@ def processors():
         num_additional_image_tokens=1,
         chat_template=LLAVA_HF,
     )
-    return {"chatml": plain, "llava-hf": llava, "llama": llama}
+    return {"chatml": plain, "llava-hf": llava, "llama": FamilyProcessor(llama, plain.card)}
 
 
 def llama_tokenizer() -> PreTrainedTokenizerFast:

@@ -65,7 +65,7 @@ def test_every_answer_of_a_long_chat_has_its_span(name):
 
 def test_end_token_after_a_space_is_not_written_twice():
     processor = processors()["llava-hf"]
-    processor.chat_template = processor.chat_template.replace(
+    processor.stock.chat_template = processor.chat_template.replace(
         "{{ content['text'] + ' '}}",
         "{{ content['text'] + ' ' + ('<|im_end|>' if message['role'] == 'assistant' else '')}}",
     )
@@ -86,7 +86,7 @@ def test_end_token_after_a_space_is_not_written_twice():
 )
 def test_templates_that_do_not_render_turn_by_turn_are_refused(template, what):
     processor = processors()["chatml"]
-    processor.chat_template = template
+    processor.stock.chat_template = template
     with pytest.raises(MendableError, match=what):
         render(processor, turns("a?", "b"))
 

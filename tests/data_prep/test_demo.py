@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_llava
 from PIL import Image
 
-from data_prep.demo import smollm2_llava, tiny_llava
+from data_prep.demo import smollm2_llava
 from data_prep.demo.folder_cache import MANIFEST, cached_folder
 from mlplora_vlm.errors import MendableError
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tiny_llava import build_model, build_processor
 
-from data_prep.demo.tiny_llava import build_model, build_processor
 from data_prep.sources import shapes
 from eval_harness.agreement import agreement, agrees, first_margin
 from eval_harness.generate import answers

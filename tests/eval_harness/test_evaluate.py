@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 import torch
 from PIL import Image
+from tiny_llava import build_model, build_processor
 
-from data_prep.demo.tiny_llava import build_model, build_processor
 from data_prep.example import Example
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from tiny_llava import build_model, build_processor
 
 from data_prep.collate import PromptCollator
-from data_prep.demo.tiny_llava import build_model, build_processor
 from data_prep.example import Example
 from eval_harness.generate import answers, greedy
 
@@ -88,11 +88,9 @@ def test_stops_at_the_end_token(model, processor, examples):
     own = model.generation_config.eos_token_id
     model.generation_config.eos_token_id = [own, second]
     try:
-        found = processor.tokenizer.decode(
-            model.generate(**batch, generation_config=greedy(model, processor.tokenizer, 6))[0]
-        )
+        found = processor.tokenizer.decode(model.generate(**batch, generation_config=greedy(model, processor, 6))[0])
         assert found.endswith(processor.tokenizer.decode([second]))
-        assert sorted({own, second}) == greedy(model, processor.tokenizer, 6).eos_token_id
+        assert sorted({own, second}) == greedy(model, processor, 6).eos_token_id
     finally:
         model.generation_config.eos_token_id = own
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.prompts import PROMPTS
+from data_prep.sources import open_source
 from eval_harness import metrics
 from eval_harness.metrics import exact_match, vqa_accuracy
 from eval_harness.tasks import TASKS
@@ -99,6 +101,17 @@ def test_single_answers_are_no_annotations():
 def test_scores_lie_between_0_and_1(prediction, references):
     for module in (exact_match, vqa_accuracy):
         assert 0.0 <= module.score(prediction, references) <= 1.0
+
+
+def test_every_task_names_what_there_is():
+    for name, task in TASKS.items():
+        assert {task.split, task.prior_split} <= set(open_source(task.source).SPLITS), name
+        assert task.prompt in PROMPTS, name
+
+
+def test_only_tasks_by_heart_are_asked_about_what_was_trained_on():
+    assert {name for name, task in TASKS.items() if task.split == task.prior_split} == {"shapes_sixteen"}
+    assert {name for name, task in TASKS.items() if task.by_heart} == {"shapes_sixteen"}
 
 
 def test_every_task_names_a_metric():

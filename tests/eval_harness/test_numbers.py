@@ -14,6 +14,7 @@ from eval_harness import numbers
     [
         (numbers.percent(0.948), "94.8 %"),
         (numbers.interval(0.929, 0.9641), "92.9–96.4"),
+        (numbers.of_all(15 / 16, 16), "15 of 16"),
         (numbers.count(1234567), "1,234,567"),
         (numbers.error(1.23e-7), "1.2e-7"),
         (numbers.error(0.0), "0"),

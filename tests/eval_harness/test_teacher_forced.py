@@ -75,8 +75,9 @@ def test_loss_is_the_mean_over_answer_tokens(batch_size):
 
 
 def test_real_model_gives_its_own_loss():
+    from tiny_llava import build_model, build_processor
+
     from data_prep.collate import TrainCollator
-    from data_prep.demo.tiny_llava import build_model, build_processor
     from data_prep.sources import shapes
 
     processor = build_processor()

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mlplora_vlm.attach import AdapterSection, attach, trained_in_full, trained_numbers
+from mlplora_vlm.adapter_folder import put_on
+from mlplora_vlm.attach import AdapterSection, attach, trained_numbers
 from mlplora_vlm.checkpoint import saved_name
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.card import card_for
@@ -18,6 +19,7 @@ from mlplora_vlm.load import ModelSection, load_model
 from mlplora_vlm.meta import meta_model
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer, adapter_groups
 from mlplora_vlm.start import keep_start, onto_original_base
+from mlplora_vlm.targets import PartSection, numbered, trained_in_full
 
 SMALL = AdapterSection(rank=3, alpha=6)
 LANGUAGE = dataclasses.replace(SMALL, on=("language",))
@@ -25,7 +27,7 @@ LANGUAGE = dataclasses.replace(SMALL, on=("language",))
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    from data_prep.demo.tiny_llava import build
+    from tiny_llava import build
 
     return str(build(tmp_path_factory.mktemp("tiny")))
 
@@ -94,10 +96,17 @@ def test_the_projector_in_full_is_all_of_it_and_nothing_else(base):
     assert full["lr"] == 1e-5 and sum(p.numel() for p in full["params"]) == size
 
 
-def test_a_module_that_holds_more_than_the_part_is_not_trained_in_full(base):
-    card = dataclasses.replace(card_for("llava"), projector=r"model\.(multi_modal_projector\.linear_1|vision_tower.*)")
-    with pytest.raises(MendableError, match="no module holds"):
-        trained_in_full(loaded(base), dataclasses.replace(LANGUAGE, full=("projector",)), card)
+def test_a_part_in_full_is_the_largest_modules_that_hold_nothing_else(base):
+    card = dataclasses.replace(
+        card_for("llava"), projector=r"model\.(multi_modal_projector\.linear_1|vision_tower\..*fc1)"
+    )
+    section = dataclasses.replace(LANGUAGE, full=("projector",))
+    layers = [f"model.vision_tower.encoder.layers.{n}.mlp.fc1" for n in (0, 1)]
+    assert trained_in_full(loaded(base), section, card)["projector"] == [
+        "model.multi_modal_projector.linear_1",
+        *layers,
+    ]
+    assert trained_in_full(loaded(base), section, card_for("llava"))["projector"] == ["model.multi_modal_projector"]
 
 
 @pytest.mark.parametrize("name", ["lora", "rslora", "dora", "vera", "full"])
@@ -120,7 +129,7 @@ def test_a_trained_pissa_is_gone_on_from_as_a_lora_of_twice_the_rank(base, folde
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in trained(model).items())
 
 
-def test_names_from_before_transformers_4_52_are_translated_as_far_as_peft_knows_them(base, folders, tmp_path):
+def test_names_from_before_transformers_4_52_are_translated(base, folders, tmp_path):
     folder, section = folders["lora"]
     tensors = load_file(folder / "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text((folder / "adapter_config.json").read_text())
@@ -130,9 +139,44 @@ def test_names_from_before_transformers_4_52_are_translated_as_far_as_peft_knows
     model, _ = attach(loaded(base), section)
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in trained(model).items())
     old = {name.replace("model.model.multi_modal", "model.multi_modal"): tensor for name, tensor in old.items()}
-    save_file(old, tmp_path / "adapter_model.safetensors")
-    with pytest.raises(MendableError, match=r"missing .*model.model.multi_modal.*unknown .*_model.model.multi_modal"):
-        attach(loaded(base), section)
+    save_file(old, tmp_path / "adapter_model.safetensors")  # which PEFT's own conversion leaves behind
+    model, _ = attach(loaded(base), section)
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in trained(model).items())
+
+
+def test_parts_with_ranks_of_their_own(base, tmp_path):
+    section = dataclasses.replace(SMALL, projector=PartSection(rank=5))
+    for kind in ("lora", "rslora", "dora", "pissa"):
+        section = dataclasses.replace(section, kind=kind)
+        model = shaken(attach(loaded(base), section)[0])
+        scales = {module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A")}
+        assert max(scales) - min(scales) < 1e-6, "one scale for all"
+        ids = torch.randint(5, 300, (2, 9), generator=torch.Generator().manual_seed(0))
+        folder = tmp_path / kind
+        model.save_pretrained(folder)
+        if KINDS[kind].changes_base:
+            onto_original_base(folder, model.adapter_start)
+        with torch.no_grad():
+            wanted, got = model.eval()(input_ids=ids).logits, put_on(loaded(base), folder)(input_ids=ids).logits
+        assert (got - wanted).norm() <= 2e-6 * wanted.norm()
+        if not KINDS[kind].changes_base:
+            again, _ = attach(loaded(base), dataclasses.replace(section, init_from=str(folder)))
+            assert all(torch.equal(p, trained(model)[name]) for name, p in trained(again).items())
+    with pytest.raises(MendableError, match="is another one: ranks"):
+        attach(loaded(base), dataclasses.replace(SMALL, init_from=str(tmp_path / "lora")))
+
+
+def test_choices_that_cannot_be_are_refused():
+    wrong = {
+        "vision": AdapterSection(vision=PartSection(rank=4)),
+        "projector": AdapterSection(projector=PartSection(layers="0-3")),
+        "language.rank": AdapterSection(kind="vera", language=PartSection(rank=4)),
+    }
+    for key, section in wrong.items():
+        assert [problem[0] for problem in section.problems()] == [key]
+    for layers in ("", "a", "4-2", "3,,4"):
+        assert [problem[0] for problem in PartSection(layers=layers).problems()] == ["layers"]
+    assert numbered("0,4,8-11,-2--1", 32) == {0, 4, 8, 9, 10, 11, 30, 31}
 
 
 @pytest.mark.parametrize(

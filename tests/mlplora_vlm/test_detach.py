@@ -21,7 +21,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def model():
-    from data_prep.demo.tiny_llava import build_model, build_processor
+    from tiny_llava import build_model, build_processor
 
     return build_model(build_processor())
 

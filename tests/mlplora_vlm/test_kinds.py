@@ -14,7 +14,7 @@ from mlplora_vlm.meta import meta_model
 @pytest.fixture(scope="module")
 def attached():
     """A freshly attached adapter of each kind."""
-    from data_prep.demo import tiny_llava
+    import tiny_llava
 
     torch.manual_seed(0)
     model = tiny_llava.build_model(tiny_llava.build_processor())

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_batch import batch
+from tiny_llava import build
 
-from data_prep.demo.tiny_llava import build
 from mlplora_vlm.attach import AdapterSection, attach
 from mlplora_vlm.collapse import collapse
 from mlplora_vlm.errors import MendableError

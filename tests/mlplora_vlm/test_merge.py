@@ -31,7 +31,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    from data_prep.demo.tiny_llava import build
+    from tiny_llava import build
 
     return str(build(tmp_path_factory.mktemp("tiny")))
 

@@ -11,7 +11,7 @@ from mlplora_vlm.vision_cache import VisionCache
 
 @pytest.fixture(scope="module")
 def model():
-    from data_prep.demo.tiny_llava import build_model, build_processor
+    from tiny_llava import build_model, build_processor
 
     return build_model(build_processor()).requires_grad_(False).train()
 

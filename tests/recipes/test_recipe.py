@@ -28,7 +28,7 @@ EVERY = [(path, preset) for path in RECIPES for preset in available_presets(path
 
 SMALL = """
 name: small
-model: {id: demo/llava-tiny}
+model: {id: demo/tiny-llava}
 data: {source: shapes, max_length: 128}
 adapter: {rank: 8, generator: {hidden: 16}}
 eval: {task: shapes_test}
@@ -147,7 +147,7 @@ hardware: 8
 """
 MESSY_FINDINGS = [
     "messy.yaml:1 name | 'messy run' cannot be part of a folder's name",
-    "messy.yaml:3 model.id | model.id: there is no 'demo/lava-tiny' (did you mean 'demo/llava-tiny'?)",
+    "messy.yaml:3 model.id | model.id: there is no 'demo/lava-tiny' (did you mean 'demo/tiny-llava'?)",
     "messy.yaml:4 model.attn_implementation | model.attn_implementation: flash_attention_2 has no float32 kernel",
     "messy.yaml:6 dtaa | unknown section dtaa (did you mean 'data'?)",
     "messy.yaml:9 data.source | data.source: there is no 'shape' (did you mean 'shapes'?)",

@@ -96,7 +96,7 @@ def test_stock_libraries_load_it_without_the_project(smoke, environment, tmp_pat
         open_image(example.images[0]).save(tmp_path / f"{number}.png")
         prompts.append((text(example), str(tmp_path / f"{number}.png")))
     (out.parent / "prompts.json").write_text(json.dumps(prompts))
-    base = str(Path(environment["MLPLORA_CACHE"]) / "tiny_llava")
+    base = str(Path(environment["MLPLORA_CACHE"]) / "tiny-llava")
     script = Path(__file__).with_name("stock_process.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-P", str(script), str(out), base, str(tmp_path / "found.json")]

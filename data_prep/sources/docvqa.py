@@ -1,0 +1,52 @@
+"""DocVQA (Mathew et al., WACV 2021), single pages, from its official files: questions about scanned documents.
+
+The folder holds the two archives of the challenge's task 1, each unpacked into a folder of its own name:
+``spdocvqa_qas/train_v1.0_withQT.json`` and ``spdocvqa_images/xnbl0037_1.png``, which the JSON calls
+``documents/xnbl0037_1.png``.  39,463 train and 5,349 val questions; the test split's answers are not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.example import Example
+from data_prep.official import Official, Pictures
+from data_prep.sources import known_split
+
+SPLITS = ("train", "val")
+DOCVQA = Official("DocVQA", "https://rrc.cvc.uab.es/?ch=17&com=downloads")
+
+
+def check(split: str, folder: Path | None = None) -> None:
+    """Raises MendableErrors naming the file and the folder that are missing and where they come from; opens neither."""
+    known_split("docvqa", split, SPLITS)
+    folder = DOCVQA.given(folder)
+    questions, pictures = f"spdocvqa_qas.zip ({DOCVQA.page})", f"spdocvqa_images.tar.gz ({DOCVQA.page})"
+    DOCVQA.present([(_questions(split, folder), questions), (folder / "spdocvqa_images", pictures)])
+
+
+def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
+    """The split's questions in the file's order; any of the answers counts as right, and the first is taught.
+
+    Raises MendableError for a missing or damaged file, a question without an answer, or a missing picture.
+    """
+    check(split, folder)
+    folder = DOCVQA.given(folder)
+    path = _questions(split, folder)
+    pictures = Pictures(folder / "spdocvqa_images", f"unpack spdocvqa_images.tar.gz ({DOCVQA.page}) there")
+    for number, row in enumerate(DOCVQA.rows(path, "data")):
+        where = f"{path}, row {number}"
+        answers = DOCVQA.texts(row, "answers", where)
+        yield Example(
+            id=f"docvqa/{split}/{DOCVQA.field(row, 'questionId', int, where)}",
+            images=(pictures(DOCVQA.field(row, "image", str, where).removeprefix("documents/"), where),),
+            question=DOCVQA.field(row, "question", str, where),
+            answer=answers[0],
+            references=answers,
+            category="document",
+        )
+
+
+def _questions(split: str, folder: Path) -> Path:
+    return folder / "spdocvqa_qas" / f"{split}_v1.0_withQT.json"

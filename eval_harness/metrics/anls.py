@@ -1,0 +1,39 @@
+"""ANLS, the official metric of DocVQA: how little of an answer has to be changed, and 0 where it is more than half.
+
+Sources: Biten et al., arXiv 1907.00490, eq. 1; the challenge's script (rrc.cvc.uab.es, ch=17, InfographicVQA
+evaluation; a copy is github.com/QwenLM/Qwen-VL at commit e6bbb9d, eval_mm/infographicsvqa_eval.py).  Scores are equal
+to its own for every answer, its oddity included: the distance is that of the answers in lower case with single spaces,
+but it is divided by the longer one's length as it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+THRESHOLD = 0.5
+
+
+def score(prediction: str, references: Sequence[str]) -> float:
+    """1 - normalised Levenshtein distance to the nearest reference, or 0.0 where that is below `THRESHOLD`."""
+    best = max(_similarity(prediction, reference) for reference in references)
+    return best if best >= THRESHOLD else 0.0
+
+
+def _similarity(prediction: str, reference: str) -> float:
+    length = max(len(prediction.upper()), len(reference.upper()))  # upper(): "ß" counts twice, as in the script
+    return 1 - levenshtein(_normal(prediction), _normal(reference)) / length if length else 1.0
+
+
+def levenshtein(one: str, other: str) -> int:
+    """The smallest number of signs to put in, take out or exchange that makes one text the other."""
+    above = list(range(len(other) + 1))
+    for row, sign in enumerate(one, start=1):
+        here = [row]
+        for column, beside in enumerate(other, start=1):
+            here.append(min(above[column] + 1, here[-1] + 1, above[column - 1] + (sign != beside)))
+        above = here
+    return above[-1]
+
+
+def _normal(answer: str) -> str:
+    return " ".join(answer.lower().split())
