@@ -73,11 +73,12 @@ def prompt_text(processor: FamilyProcessor, chat: list[Message]) -> str:
 def render(processor: FamilyProcessor, chat: list[Message]) -> tuple[str, list[tuple[int, int]]]:
     """The training text of a chat, and the character span [start, end) of each thing the model has to write in it.
 
-    A span starts where the prompt for that turn ends, so a space that a template puts before the answer belongs to it:
-    at generation nobody else writes that space.  It ends with the token that ends a turn (`answer_end`), which is put
-    right after the answer where the template does not write it (llava-hf's "ASSISTANT: answer "); after the last
-    answer nothing follows. Raises MendableError where the template does not render turn by turn, and where an answer
-    is empty.
+    A span starts where the prompt for that turn ends, so a space or a control token (Command's ``<|START_TEXT|>``) that
+    a template puts before the answer belongs to it: at generation nobody else writes them.  It ends with the token that
+    ends a turn (`answer_end`), which is put right after the answer where the template does not write it (llava-hf's
+    "ASSISTANT: answer "); after the last answer nothing follows.  Some templates write a turn that is over otherwise
+    than the prompt for it (without its empty block of thoughts); a chat of one answer is then that prompt, the answer
+    and its end.  Raises MendableError where the template does not render turn by turn, and where an answer is empty.
     """
     end_token = answer_end(processor)
     full = _template(processor, chat, add_generation_prompt=False)
@@ -85,19 +86,25 @@ def render(processor: FamilyProcessor, chat: list[Message]) -> tuple[str, list[t
     for number, message in enumerate(chat):
         if message["role"] != "assistant":
             continue
-        answer = "".join(part["text"] for part in message["content"])
+        answer = _text(message)
         if not answer:
             raise MendableError("an answer is empty: there is nothing to learn", "", "leave the row out")
         prompt = prompt_text(processor, chat[:number])
+        if not full.startswith(prompt) and number == 1 == len(chat) - 1 and _holds(full, chat):
+            full = prompt + answer
         start = len(prompt)
-        if not full.startswith(prompt) or not full[start:].lstrip().startswith(answer):
+        written = len(full) - len(full[start:].lstrip())  # where the answer itself begins
+        if not full.startswith(answer, written):
+            opening = re.match(rf"(?:{special_tokens(processor).pattern}|\s)*", full[start:])
+            written = start + len(opening[0]) if opening else start
+        if not full.startswith(prompt) or not full.startswith(answer, written):
             raise MendableError(
                 f"the chat template does not write the answer {answer!r} right after its generation prompt "
                 f"{prompt[-40:]!r} but {full[start : start + 40]!r}",
                 "the processor's chat_template",
                 "use a template that renders a chat turn by turn",
             )
-        end = full.index(answer, start) + len(answer)
+        end = written + len(answer)
         text += full[done:start]
         spans.append((len(text), len(text) + end - start + len(end_token)))
         text += full[start:end] + end_token
@@ -106,7 +113,23 @@ def render(processor: FamilyProcessor, chat: list[Message]) -> tuple[str, list[t
     return text, spans
 
 
+def _holds(text: str, chat: list[Message]) -> bool:
+    """Whether the text has each message's words, in their order."""
+    for message in chat:
+        _, found, text = text.partition(_text(message))
+        if not found:
+            return False
+    return True
+
+
 def _template(processor: FamilyProcessor, chat: list[Message], add_generation_prompt: bool) -> str:
     if not getattr(processor, "chat_template", None):
         raise MendableError("the processor has no chat template", "model.id", "save one with it (chat_template.jinja)")
-    return str(processor.apply_chat_template(chat, add_generation_prompt=add_generation_prompt, tokenize=False))
+    if processor.card.text_answers:
+        chat = [{**m, "content": _text(m)} if m["role"] == "assistant" else m for m in chat]
+    options = {**processor.card.template_options, "add_generation_prompt": add_generation_prompt, "tokenize": False}
+    return str(processor.apply_chat_template(chat, **options))
+
+
+def _text(message: Message) -> str:
+    return "".join(part["text"] for part in message["content"] if part["type"] == "text")

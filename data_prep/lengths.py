@@ -42,8 +42,14 @@ class PictureTokens:
             text = (tokenizer.bos_token or "") + self._processor.placeholder  # some processors would put it there
             options = {"add_special_tokens": False, "return_tensors": "pt"}
             ids = self._processor(text=[text], images=[[grey]], **options)["input_ids"][0]
-            self._by_size[size] = len(ids) - len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
+            rest = len(tokenizer(text, add_special_tokens=False)["input_ids"]) - placeholder_length(self._processor)
+            self._by_size[size] = len(ids) - rest
         return self._by_size[size]
+
+
+def placeholder_length(processor: FamilyProcessor) -> int:
+    """Tokens of what stands for a picture in the text: mostly one; Ovis2's is a word like any other."""
+    return len(processor.tokenizer(processor.placeholder, add_special_tokens=False)["input_ids"])
 
 
 def token_length(
@@ -94,5 +100,6 @@ def _lengths(
     processor: FamilyProcessor, rows: list[Example], texts: list[str], picture_tokens: PictureTokens
 ) -> list[int]:
     all_ids = token_ids(processor.tokenizer, texts)
-    wider = (sum(picture_tokens(picture) - 1 for picture in row.images) for row in rows)
+    before = placeholder_length(processor)
+    wider = (sum(picture_tokens(picture) - before for picture in row.images) for row in rows)
     return [len(ids) + more for ids, more in zip(all_ids, wider, strict=True)]

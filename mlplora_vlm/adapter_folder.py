@@ -62,6 +62,8 @@ def with_present_names(
     if all(_has(base, _home(name)) for name in tensors):
         return tensors
     translated: dict[str, Tensor] = convert_peft_adapter_state_dict_for_transformers(base, config, tensors)
+    if not any(_has(base, _home(name)) for name in translated):
+        translated = tensors  # its patterns fit parts of any name: an error is to show those that are in the file
     return {
         name if _has(base, _home(name)) else ROOT + _renamed(name.removeprefix(ROOT), base, card): tensor
         for name, tensor in translated.items()

@@ -81,7 +81,8 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
         if settings.quantization == "nf4":
             options["quantization_config"] = _nf4(dtype, card)
             options["device_map"] = {"": device or _local_device()}
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
+        with card.loading():
+            model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except OSError as error:
         raise MendableError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
@@ -95,6 +96,12 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
             layer.support_avx512bf16_for_cpu = False
     elif device:
         model.to(device)  # type: ignore[arg-type]
+    if settings.picture_tokens is not None and card.mirrored:
+        pictures = load_processor(path, settings).image_processor
+        for name in card.mirrored:
+            setattr(model.config, name, getattr(pictures, name))
+    if card.mend:
+        card.mend(model)
     return model
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
@@ -39,14 +40,26 @@ class FamilyCard:
     answer_end: str | None = None
     """The token that ends the assistant's turn; None: the tokenizer's end-of-sequence token."""
     chat_template: str | None = None
-    """For families whose published processors have none."""
+    """For families whose published processors have none, or one with ``unusable_template`` in it."""
+    unusable_template: str | None = None
+    """What marks a published chat template that writes no answer after its own prompt."""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside the messages, such as not to think aloud."""
+    text_answers: bool = False
+    """The chat template wants an answer as a string, and not as a list of parts."""
     encode: Callable[..., Any] | None = None
     """Takes the stock processor's place in making a batch: (stock, its arguments by name) → what it would return."""
     finish: Callable[[dict[str, Any]], None] | None = None
     """Adds to a training batch with labels what the model's forward wants beside the processor's output."""
+    loading: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Open while transformers loads the weights, for what it does wrong there."""
+    mend: Callable[[Any], None] | None = None
+    """Puts right in a loaded model what its class does wrong; no weight and no name of a layer changes."""
     former: tuple[tuple[str, str], ...] = ()
     """(how a layer's name starts, how it started in an older transformers): adapters of that time are translated.
     The newest of several former starts first; longer starts before shorter ones."""
+    mirrored: tuple[str, ...] = ()
+    """Image-processor settings that the model's configuration repeats: where one is bounded, so must be the other."""
     head: str = "lm_head"
     """The output embedding."""
     bare_projector: bool = False

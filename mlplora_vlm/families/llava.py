@@ -22,4 +22,5 @@ CARD = FamilyCard(
         ("model.vision_tower.", "vision_tower.vision_model."),
         ("model.vision_tower.", "model.vision_tower.vision_model."),
     ),
+    vllm="Language adapters; the projector's with --enable-tower-connector-lora; the tower's match nothing there.",
 )

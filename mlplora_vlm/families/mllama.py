@@ -48,4 +48,5 @@ CARD = FamilyCard(
         ("model.multi_modal_projector", "multi_modal_projector"),
         ("model.vision_model.", "vision_model."),
     ),
+    vllm="Not served since vLLM 0.10.2: use transformers.",
 )

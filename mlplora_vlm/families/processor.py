@@ -19,7 +19,8 @@ class FamilyProcessor:
     card: FamilyCard
 
     def __post_init__(self) -> None:
-        if self.card.chat_template and not getattr(self.stock, "chat_template", None):
+        published, unusable = getattr(self.stock, "chat_template", None), self.card.unusable_template
+        if self.card.chat_template and (not published or (unusable and unusable in published)):
             self.stock.chat_template = self.card.chat_template  # saved with every model that is made of this one
 
     def __getattr__(self, name: str) -> Any:

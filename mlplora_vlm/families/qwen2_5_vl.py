@@ -13,4 +13,5 @@ CARD = FamilyCard(
     placeholder="<|image_pad|>",
     pictures=Pictures(limit=by_pixels),
     former=(("model.visual.", "visual."), ("model.language_model.", "model.")),
+    vllm="Language adapters; tower and merger with --enable-tower-connector-lora.",
 )

@@ -106,3 +106,27 @@ def test_control_tokens_in_the_data_are_refused_with_the_row(text):
 
 def test_other_signs_are_text():
     check_text(example("is 1 < 2 > 0 | image?", "<im> 😀 ASSISTANT:"), special_tokens(PROCESSORS["chatml"]))
+
+
+def test_a_turn_that_is_written_otherwise_once_it_is_over():
+    """As Qwen3.5's and Gemma 4's: an empty block of thoughts in the prompt, and none in a turn that is past."""
+    processor = processors()["chatml"]
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'][-1]['text'] }}|{% endfor %}"
+    processor.stock.chat_template = template + "{% if add_generation_prompt %}<assistant><think></think>{% endif %}"
+    chat = [{"role": role, "content": [{"type": "text", "text": role[0]}]} for role in ("user", "assistant")]
+    end = processor.tokenizer.eos_token
+    assert render(processor, chat) == (f"<user>u|<assistant><think></think>a{end}", [(34, 35 + len(end))])
+    with pytest.raises(MendableError, match="right after"):
+        render(processor, [*chat, *chat])
+
+
+def test_control_tokens_before_the_answer_are_learnt():
+    processor = processors()["chatml"]
+    template = (
+        "{% for m in messages %}<{{ m['role'] }}><|im_start|>{{ m['content'][-1]['text'] }}<|im_end|>{% endfor %}"
+    )
+    processor.stock.chat_template = template + "{% if add_generation_prompt %}<assistant>{% endif %}"
+    chat = [{"role": role, "content": [{"type": "text", "text": role[0]}]} for role in ("user", "assistant")] * 2
+    text, spans = render(processor, chat)
+    assert [text[start:end] for start, end in spans] == ["<|im_start|>a<|im_end|>"] * 2
+    assert text == "<user><|im_start|>u<|im_end|><assistant><|im_start|>a<|im_end|>" * 2

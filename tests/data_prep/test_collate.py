@@ -36,9 +36,12 @@ texts = st.text(max_size=30).filter(
 )
 
 
+written = texts.filter(str.strip)
+
+
 @pytest.mark.parametrize("name", PROCESSORS)
 @settings(deadline=None, max_examples=150)
-@given(rows=st.lists(st.tuples(texts.filter(str.strip), texts.filter(str.strip), st.integers(0, 2)), min_size=1, max_size=4))
+@given(rows=st.lists(st.tuples(written, written, st.integers(0, 2)), min_size=1, max_size=4))
 def test_labels_cover_only_answers(name, rows):
     processor = PROCESSORS[name]
     examples = [example(*row, name=str(number)) for number, row in enumerate(rows)]
@@ -61,7 +64,7 @@ def test_labels_cover_only_answers(name, rows):
 
 @pytest.mark.parametrize("name", PROCESSORS)
 @settings(deadline=None, max_examples=100)
-@given(question=texts.filter(str.strip), answer=st.sampled_from(["red", "5", "é", "\u00a0x", ": )", "'s", "\U0001f600"]))
+@given(question=written, answer=st.sampled_from(["red", "5", "é", "\u00a0x", ": )", "'s", "\U0001f600"]))
 def test_prompts_are_the_tokens_that_training_begins_with(name, question, answer):
     row = example(question, answer)
     trained = TrainCollator(PROCESSORS[name])([row])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from tiny_families import SIZES, example
 
 from data_prep.collate import IGNORED, PromptCollator, TrainCollator
 from data_prep.lengths import PictureTokens, token_length, usable
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.load import load_processor
+from mlplora_vlm.vision_cache import VisionCache
 
 PROMPTS = Path(__file__).with_name("prompts.json")
 ROWS = [
@@ -21,14 +25,16 @@ ROWS = [
 ]
 
 
-def learnt(processor, batch):
-    return [processor.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"]]
+def learnt(processor, batch, **options):
+    return [processor.tokenizer.decode(row[row != IGNORED], **options).strip() for row in batch["labels"]]
 
 
 def test_labels_are_the_answers_and_the_end_of_the_turn(tiny):
     processor = tiny.processor
     batch = TrainCollator(processor)(ROWS)
-    assert [text.strip() for text in learnt(processor, batch)] == [row.answer + processor.answer_end for row in ROWS]
+    assert learnt(processor, batch, skip_special_tokens=True) == [row.answer for row in ROWS]
+    for text, row in zip(learnt(processor, batch), ROWS, strict=True):
+        assert text.endswith(row.answer + processor.answer_end)
     seen = batch["labels"] != IGNORED
     assert torch.equal(batch["input_ids"][seen], batch["labels"][seen])
 
@@ -65,6 +71,28 @@ def test_a_row_does_not_depend_on_its_neighbours(tiny):
             assert (logits[number, :length] - single).abs().max() <= 1e-4 * single.abs().max()
 
 
+def test_no_prompt_sees_its_answer(tiny):
+    model = tiny.model()
+    batch = TrainCollator(tiny.processor)([ROWS[1]])
+    start = int((batch["labels"][0] != IGNORED).nonzero()[0])
+    changed = batch["input_ids"].clone()
+    changed[0, start] = tiny.processor.tokenizer("?", add_special_tokens=False)["input_ids"][0]
+    with torch.no_grad():
+        logits, others = model(**batch).logits[0], model(**batch | {"input_ids": changed}).logits[0]
+    assert torch.equal(logits[:start], others[:start]) and not torch.equal(logits[start:], others[start:])
+
+
+def test_a_picture_that_is_remembered_is_the_same(tiny):
+    model = tiny.model().requires_grad_(False)
+    batch = TrainCollator(tiny.processor)([ROWS[0], ROWS[3]])
+    with torch.no_grad():
+        wanted, cache = model(**batch).logits, VisionCache(model)
+        for _ in range(2):
+            with cache.used():
+                got = model(**batch).logits
+            assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
 def test_a_long_text_is_left_out_and_never_cut(tiny):
     long = example(9, (50, 33), question="is there a red shape? " * 300)
     batch = TrainCollator(tiny.processor)([long])
@@ -85,7 +113,7 @@ def test_text_rows_alone_still_run_every_module(tiny):
 
 def test_the_prompt_is_the_one_that_was_agreed(tiny):
     prompts = json.loads(PROMPTS.read_text(encoding="utf-8"))
-    assert prompts[tiny.card.model_type] == PromptCollator(tiny.processor).text(ROWS[1])
+    assert PromptCollator(tiny.processor).text(ROWS[1]) == prompts.get(tiny.card.model_type)
 
 
 def test_the_card_counts_a_picture_as_the_processor_does(tiny):
@@ -95,13 +123,8 @@ def test_the_card_counts_a_picture_as_the_processor_does(tiny):
 
 
 def test_a_bound_is_kept_or_refused(tiny):
-    from mlplora_vlm.errors import MendableError
-    from mlplora_vlm.load import load_processor
-
     most = tiny.card.pictures.most(tiny.processor.stock)
     for limit in (most, most - 1, 1 + most // 2, 1):
-        from dataclasses import replace
-
         try:
             processor = load_processor(tiny.folder, replace(tiny.section, picture_tokens=limit))
         except MendableError as error:

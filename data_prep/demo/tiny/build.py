@@ -77,8 +77,8 @@ def build_model(row: TinyFamily, processor: FamilyProcessor, seed: int = 0) -> P
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(build_config(row, tokenizer), dtype=torch.float32)
         for name, parameter in model.named_parameters():
-            if name.endswith("_gate") and not parameter.any():
-                parameter.data.fill_(0.5)  # Llama 3.2 Vision's start shut: nobody would see the picture
+            if name.endswith(("_gate", "_projection_weight")) and not parameter.any():
+                parameter.data.normal_(0.5, 0.1)  # Llama 3.2 Vision's and Gemma 3's: nobody would see the picture
     ends = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(row.answer_ends))]
     model.generation_config = GenerationConfig(
         do_sample=False,
@@ -101,6 +101,8 @@ def build_config(row: TinyFamily, tokenizer: PreTrainedTokenizerFast | None = No
             return known.convert_tokens_to_ids(str(value))
         if isinstance(value, Mapping):
             return {key: len(known) if key == "vocab_size" else resolved(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [resolved(part) for part in value]
         return value
 
     return AutoConfig.for_model(row.model_type, **resolved(row.config))
@@ -112,6 +114,7 @@ def build_processor(row: TinyFamily, **image_processor: Any) -> FamilyProcessor:
     ``image_processor``: settings in place of the row's, such as a published model's.
     """
     import transformers
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
     from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
@@ -123,6 +126,8 @@ def build_processor(row: TinyFamily, **image_processor: Any) -> FamilyProcessor:
     if "video_processor" in kind.get_attributes():
         name = VIDEO_PROCESSOR_MAPPING_NAMES[row.model_type]["torchvision"]
         parts["video_processor"] = getattr(transformers, name)()
+    if "feature_extractor" in kind.get_attributes():
+        parts["feature_extractor"] = getattr(transformers, FEATURE_EXTRACTOR_MAPPING_NAMES[row.model_type])()
     stock = kind(**parts, **row.processor, chat_template=row.chat_template)
     return FamilyProcessor(stock, card_for(row.model_type))
 
