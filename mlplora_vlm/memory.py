@@ -1,19 +1,19 @@
 """What a run holds on each GPU and on the host, by kind, from the architecture alone.
 
 An estimate, made to be an upper bound for the longest rows that a recipe lets in.  Parameters, states and shards are
-counted exactly; activations follow the formulas below; four figures are assumptions and stand here in the open.
+counted exactly; activations follow `activation_bytes`; four figures are assumptions and stand here in the open.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlplora_vlm.attach import AdapterSection, targets
-from mlplora_vlm.families.card import FamilyCard, card_for
-from mlplora_vlm.kinds import KINDS
+from mlplora_vlm.activation_bytes import Passes, TowerInput, assumed_input, logit_bytes
+from mlplora_vlm.attach import AdapterSection
+from mlplora_vlm.families.card import FamilyCard, card_of
 from mlplora_vlm.load import ModelSection
 from mlplora_vlm.optimizer_bytes import EVER_ON, LayerSize, generator_bytes, layer_sizes, plain_moment_bytes
 
@@ -109,17 +109,19 @@ def estimate(
     hardware: HardwareSection,
     *,
     tokens: int,
+    pictures: TowerInput | None = None,
     eval_batch: int = 1,
     new_tokens: int = 16,
     zero: Mapping[str, Any] | None = None,
 ) -> MemoryEstimate:
     """The memory of a run of ``model`` (without adapter; the meta device will do).
 
-    ``tokens`` is the longest row, picture tokens included; each row of a batch counts as that long, with one picture.
+    ``tokens`` is the longest row, picture tokens included; each row of a batch counts as that long, and has
+    ``pictures`` for the vision tower (None: nobody counted them, and picture tokens fill the row).
     ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes.
     """
-    card = card_for(model.config.model_type)
-    found = targets(model, adapter, card)
+    card = card_of(model.config)
+    seen = pictures or assumed_input(model, tokens)
     numbers = adapter_numbers(model, adapter)
     gpus, processes = hardware.gpus, train.processes
     world, size = gpus or processes, _bytes_per_number(base, hardware)
@@ -136,7 +138,9 @@ def estimate(
         "base weights": weights,
         "adapter": attached // (world if stage == 3 else 1),
         "gradients": _gradient_bytes(n, stage, size, world),
-        "activations": activation_bytes(model, found, base, adapter, train, tokens, size),
+        "activations": Passes(model, base, train.batch_size, tokens, seen, size).kept(
+            adapter, train.gradient_checkpointing
+        ),
         "logits": 0 if train.liger_kernel else logit_bytes(model, train.batch_size * tokens, size),
         "engine buffers": _engine_bytes(model, n, stage, size, zero or {}, on_gpu=gpus > 0),
     }
@@ -154,7 +158,7 @@ def estimate(
     evaluation = {
         "base weights": whole_weights,
         "adapter": (numbers.added + numbers.frozen) * size,
-        **_answering(model, tokens, new_tokens, eval_batch, size),
+        **Passes(model, base, eval_batch, tokens, seen, size).answering(new_tokens),
     }
     if gpus == 0:
         host = {kind: processes * number for kind, number in {**device, **host}.items()}
@@ -167,15 +171,17 @@ def estimate(
 def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, size: int) -> int:
     """The base's weights on one device, tied ones once.
 
-    Under NF4 the weights of Linear layers that the card does not keep are 4-bit; the rest have ``size`` bytes a number.
+    Under NF4 the weights of Linears that the card does not keep are 4-bit, as `load.load_model` has transformers do it;
+    the rest have ``size`` bytes a number.
     """
     import torch
+    from transformers.quantizers.quantizers_utils import should_convert_module
 
     four_bit = set()
     if base.quantization == "nf4":
+        kept = [*card.unquantized, *(model._keep_in_fp32_modules or ())]
         for name, module in model.named_modules():
-            kept = any(name == path or name.startswith(f"{path}.") for path in card.unquantized)
-            if isinstance(module, torch.nn.Linear) and not kept:
+            if type(module) is torch.nn.Linear and should_convert_module(name, kept):
                 four_bit.add(f"{name}.weight")
     parameters = sum(
         math.ceil(p.numel() * (NF4_BYTES if name in four_bit else size)) for name, p in model.named_parameters()
@@ -185,13 +191,16 @@ def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, s
 
 def adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterNumbers:
     """Counted on an adapter that is really attached, to a copy of ``model`` on the meta device."""
+    import torch
+
     from mlplora_vlm.attach import attach
     from mlplora_vlm.meta import meta_model
     from mlplora_vlm.optimizer import adapter_groups
 
     bare = meta_model(model.config)
     own = {id(p) for p in (*bare.parameters(), *bare.buffers())}
-    attached, _ = attach(bare, replace(adapter, init_from=None))
+    with torch.device("meta"):  # PEFT would draw numbers first, and drop them
+        attached, _ = attach(bare, replace(adapter, init_from=None))
     trained = [p for p in attached.parameters() if p.requires_grad]
     layers = layer_sizes(adapter_groups(attached, generated=adapter.generated, b_lr_ratio=adapter.b_lr_ratio))
     return AdapterNumbers(
@@ -205,83 +214,8 @@ def adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterN
     )
 
 
-def activation_bytes(
-    model: PreTrainedModel,
-    found: Mapping[str, list[str]],
-    base: ModelSection,
-    adapter: AdapterSection,
-    train: TrainSection,
-    tokens: int,
-    size: int,
-) -> int:
-    """What the forward pass leaves for the backward pass, and the passing need of one layer; logits apart.
-
-    A Llama-like layer leaves, for each token, at ``size`` bytes a number: two norms with their fp32 input, q, k, v, the
-    attention's output twice (as it comes, and as o_proj's input), gate, its activation, up and their product, and each
-    adapter's rank-sized middle.  Frozen weights need no gradient, but the adapters need every layer's input.  The
-    kernels of sdpa and flash attention keep no (tokens x tokens) matrix for the backward pass; eager attention does.
-    With checkpointing only each layer's input stays, and one layer at a time is whole.  A vision tower without adapters
-    leaves only its layers' outputs, until the features are picked; with adapters 17 numbers a token and unit of width
-    a layer (34 bytes in half precision: Korthikanti et al., arXiv 2205.05198, without the matrix).
-    """
-    text, vision = model.config.get_text_config(), model.config.vision_config
-    h, f, depth = text.hidden_size, text.intermediate_size, text.num_hidden_layers
-    q, kv = _attention_widths(text)
-    adapters = len(found.get("language", ())) / depth
-    layer = 2 * (4 * h + size * h) + size * (3 * q + 2 * kv + 4 * f) + size * adapter.rank * adapters
-    kind, outputs = KINDS[adapter.kind], {part: _outputs(model, names) for part, names in found.items()}
-    layer += size * kind.kept_outputs * outputs.get("language", 0) / depth
-    if adapter.dropout and adapters:
-        layer += (
-            adapters * (size + 1) * (h * 6 + f) / 7
-        )  # each adapter drops its own copy of its input: the copy and the mask
-    if base.attn_implementation == "eager":
-        layer += text.num_attention_heads * tokens * (4 + 2 * size)
-    rows = train.batch_size * tokens
-    passing = layer + size * 2 * f  # one layer's working set: what it leaves, and the widest gradients
-    language = rows * (depth * h * size + passing if train.gradient_checkpointing else depth * layer + size * 2 * f)
-    mask = 0 if base.attn_implementation == "flash_attention_2" else rows * tokens * size
-
-    hv, depth_v = vision.hidden_size, vision.num_hidden_layers
-    patches = train.batch_size * (getattr(model.config, "image_seq_length", 576) + 1)
-    tower = (depth_v + 1) * hv * size + 17 * size * hv
-    if "vision" in found and not train.gradient_checkpointing:
-        tower = depth_v * 17 * size * hv
-    projector = size * (hv + 3 * h)
-    beside = size * kind.kept_outputs * sum(width for part, width in outputs.items() if part != "language")
-    copies = 0
-    if kind.weight_copies:
-        linears: list[Any] = [model.get_submodule(name) for names in found.values() for name in names]
-        largest = max(linear.weight.numel() for linear in linears)
-        copies = size * kind.weight_copies * largest
-    return round(language + mask + patches * (tower + projector + beside) + copies)
-
-
-def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
-    """Logits over the vocabulary for every token, as transformers computes them; ``rows`` is batch x tokens.
-
-    They exist as the model's own, an fp32 copy where that differs, the log-softmax, and its gradient in fp32.
-    """
-    each = size + (4 if size != 4 else 0) + 4 + 4
-    return int(rows * model.config.get_text_config().vocab_size * each)
-
-
-def _outputs(model: PreTrainedModel, names: Sequence[str]) -> int:
-    """The widths of the named layers' outputs, added up."""
-    linears: list[Any] = [model.get_submodule(name) for name in names]
-    return sum(linear.out_features for linear in linears)
-
-
 def _count(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() for t in tensors)
-
-
-def _attention_widths(text: Any) -> tuple[int, int]:
-    """(width of all query heads, width of all key heads)."""
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return head * text.num_attention_heads, head * (
-        getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    )
 
 
 def _bytes_per_number(base: ModelSection, hardware: HardwareSection) -> int:
@@ -313,14 +247,6 @@ def _engine_bytes(model: PreTrainedModel, n: int, stage: int, size: int, zero: M
         live = MAX_LIVE if live == "auto" else int(live)
         buffers += min(live, sum(p.numel() for p in model.parameters())) * size
     return buffers
-
-
-def _answering(model: PreTrainedModel, tokens: int, new_tokens: int, batch: int, size: int) -> dict[str, int]:
-    text = model.config.get_text_config()
-    q, kv = _attention_widths(text)
-    cache = batch * (tokens + new_tokens) * text.num_hidden_layers * 2 * kv * size
-    layer = batch * tokens * size * (4 * text.hidden_size + 3 * q + 3 * text.intermediate_size)
-    return {"key-value cache": cache, "activations": layer, "logits": batch * text.vocab_size * (size + 4)}
 
 
 def _on_gpu(kinds: dict[str, int]) -> dict[str, int]:

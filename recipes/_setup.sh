@@ -1,4 +1,4 @@
-# Sourced by every recipe and by tests/run.sh, from the checkout's root: makes .venv once and sets $PYTHON.
+# Sourced by every recipe and by tests/run.sh: makes .venv once and sets $PYTHON (from the checkout's root), runs a recipe.
 #   MLPLORA_PYTHON=…   uses that interpreter's environment as it is, and installs nothing
 export TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}" PYTHONWARNINGS="${PYTHONWARNINGS:-ignore::FutureWarning}"
 
@@ -60,4 +60,15 @@ setup_recipe() {
             die "a package of $file cannot be installed (pip names it above); it ships the preset's weights or pictures" \
                 "PRESET=smoke runs the same chain without it"
     done
+}
+
+# run_recipe NAME.sh [ARGUMENT …]: all that a recipe's shell file does; its choices stand beside it in NAME.yaml
+run_recipe() {
+    set -euo pipefail
+    local recipe
+    recipe=recipes/$(basename "$1" .sh).yaml
+    cd "$(dirname "$1")/.."
+    shift
+    setup_recipe "$recipe" "$@"
+    exec "$PYTHON" -m recipes run "$recipe" "$@"
 }

@@ -14,6 +14,7 @@ from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.published import published_config, published_ids
 from mlplora_vlm.memory import GIB, MemoryEstimate, estimate
 from recipes.located_yaml import dump
+from recipes.pictures import PictureCosts, picture_costs
 from recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class DryRun:
     """Adapted layers by part of the model."""
     parameters: dict[str, int]
     """Numbers of the base, the adapter, what is trained in full, and the generator behind the adapter; 0: none."""
+    pictures: PictureCosts
     deepspeed: dict[str, Any]
     memory: MemoryEstimate
     commands: tuple[str, ...]
@@ -45,20 +47,16 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
     """Builds the architecture on the meta device, attaches the adapter and adds everything up.
 
     Raises `MendableError` where the model's configuration is nowhere to be had, or a picture alone is longer than the
-    longest row.
+    longest row.  Of a model whose configuration alone is here pictures are not counted.
     """
+    import torch
+
     from mlplora_vlm.attach import attach, trained_numbers
     from mlplora_vlm.meta import meta_model
     from mlplora_vlm.training import deepspeed_config
 
     config = model_config(recipe)
-    picture = getattr(config, "image_seq_length", 0)
-    if picture >= recipe.data.max_length:
-        raise MendableError(
-            f"a picture is {picture} tokens long and data.max_length {recipe.data.max_length}: no row would be left",
-            "data.max_length",
-            f"set it above {picture}, with room for the question",
-        )
+    pictures = picture_costs(recipe.model, config, recipe.data.max_length)
     model = meta_model(config)
     engine = deepspeed_config(recipe.train)
     memory = estimate(
@@ -68,12 +66,14 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
         recipe.train,
         recipe.hardware,
         tokens=recipe.data.max_length,
+        pictures=pictures.tower,
         eval_batch=recipe.eval.batch_size,
         new_tokens=TASKS[recipe.eval.task].max_new_tokens,
         zero=engine["zero_optimization"],
     )
     base = sum(p.numel() for p in model.parameters())
-    adapted, layers = attach(model, recipe.adapter)
+    with torch.device("meta"):  # PEFT would draw numbers first, and drop them
+        adapted, layers = attach(model, recipe.adapter)
     trained = trained_numbers(adapted)
     return DryRun(
         recipe=recipe,
@@ -83,6 +83,7 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
             **trained,
             "generator": _generator_numbers(recipe, trained["adapter"], sum(layers.values())),
         },
+        pictures=pictures,
         deepspeed=engine,
         memory=memory,
         commands=tuple(commands),
@@ -121,6 +122,7 @@ def show(run: DryRun, console: Console) -> None:
     counts = ", ".join(f"{part}: {count}" for part, count in run.layers.items())
     console.print(f"[bold]Adapted layers[/]  {counts}")
     console.print("[bold]Parameters[/]  " + ", ".join(f"{kind}: {number:,}" for kind, number in run.parameters.items()))
+    console.print(f"[bold]Pictures[/]  {picture_line(run)}")
     console.print("[bold]DeepSpeed[/]")
     console.print(Syntax(json.dumps(run.deepspeed, indent=2), "json", background_color="default"))
     console.print(_memory_table(run.memory))
@@ -129,6 +131,19 @@ def show(run: DryRun, console: Console) -> None:
         console.print("[bold]Commands[/]")
         for command in run.commands:
             console.print(f"  {escape(command)}", soft_wrap=True)
+
+
+def picture_line(run: DryRun) -> str:
+    """What pictures cost, as one sentence."""
+    costs, longest = run.pictures, run.recipe.data.max_length
+    if costs.tower is None:
+        return f"not counted: the model's processor is not here; estimated as {longest} tokens a row"
+    each = (
+        f"of {width} x {height} costs {tokens:,} token{'s' * (tokens != 1)}"
+        f"{', too long for data.max_length' if tokens >= longest else ''}"
+        for (width, height), tokens in costs.tokens.items()
+    )
+    return f"a picture {'; '.join(each)}; at most {costs.tower.positions:,} positions in the vision tower"
 
 
 def verdict(run: DryRun) -> str:

@@ -28,7 +28,7 @@ def proof_table(root: Path) -> Table:
     return ["family", "model_type", version, *PROOFS, "note"], rows
 
 
-def vllm_table(root: Path) -> Table:
+def vllm_table() -> Table:
     """What the cards say of serving."""
     return ["family", "vLLM"], [[card.name, card.vllm or "–"] for card in _by_name()]
 

@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
-# LLaVA on visual question answering.  PRESET=demo|smoke|lora-80gb|qlora-24gb|zero3-8gpu  OUT=folder  [section.key=value …]
-set -euo pipefail
-cd "$(dirname "$0")/.."
-source recipes/_setup.sh
-setup_recipe recipes/llava_vqa.yaml "$@"
-exec "$PYTHON" -m recipes run recipes/llava_vqa.yaml "$@"
+# LLaVA-1.5 on visual question answering.  PRESET=demo|smoke|lora-80gb|qlora-24gb|zero3-8gpu  OUT=folder  [section.key=value …]
+source "$(dirname "$0")/_setup.sh"
+run_recipe "$0" "$@"

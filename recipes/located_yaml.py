@@ -102,7 +102,7 @@ def read_file(path: Path) -> Value:
         size = path.stat().st_size
         raw = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
-        near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))[:8]) if path.parent.is_dir() else ""
+        near = ", ".join(sorted(str(p) for p in path.parent.glob("[!_]*.yaml"))[:16]) if path.parent.is_dir() else ""
         raise MendableError(
             f"cannot read the recipe: {error.strerror}",
             shown,

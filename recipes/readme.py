@@ -1,8 +1,9 @@
-"""Makes the tables of README.md, recipes/README.md, docs/parity.md from result files: ``python -m recipes.readme``."""
+"""Makes the tables of README.md, recipes/ and docs/ from result files and cards: ``python -m recipes.readme``."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from eval_harness import charts, facts, numbers
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_text
-from recipes.recipe import Recipe, available_presets, load_recipe
+from recipes.family_table import proof_table, vllm_table
+from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files, recipe_text
 
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
@@ -46,17 +48,20 @@ def update(root: Path, check: bool = False) -> list[Path]:
     """The files under ``root`` whose tables were stale; they are rewritten unless ``check``."""
     tables = [
         (root / "README.md", "demo-result", result_table(root)),
+        (root / "README.md", "recipe-list", recipe_list(root)),
         (root / "recipes" / "README.md", "recipes", recipe_table(root)),
         (root / "docs" / "parity.md", "parity", parity_table(root)),
+        (root / "docs" / "families.md", "families", markdown(*proof_table(root))),
+        (root / "docs" / "families.md", "vllm", markdown(*vllm_table())),
     ]
-    stale = []
+    texts = {path: path.read_text("utf-8") if path.exists() else "" for path, _, _ in tables}
+    wanted = dict(texts)
     for path, mark, table in tables:
-        text = path.read_text("utf-8") if path.exists() else ""
-        wanted = replaced(text, mark, table, path)
-        if wanted != text:
-            stale.append(path)
-            if not check:
-                write_text(path, wanted)
+        wanted[path] = replaced(wanted[path], mark, table, path)
+    stale = [path for path in texts if wanted[path] != texts[path]]
+    if not check:
+        for path in stale:
+            write_text(path, wanted[path])
     return stale
 
 
@@ -128,15 +133,34 @@ def parity_table(root: Path) -> str:
     return "\n\n".join(tables)
 
 
+def recipe_list(root: Path) -> str:
+    """What the recipes are for, a row each."""
+    rows = [
+        [f"[{path.stem}](recipes/{path.name})", recipe_text(path, "description")]
+        for path in recipe_files(root / "recipes")
+    ]
+    return markdown(["recipe", "what it does"], rows)
+
+
 def recipe_table(root: Path) -> str:
     """One row for each recipe × preset."""
     result = read_json(root / RESULT) if (root / RESULT).exists() else {}
-    rows = []
-    for path in sorted((root / "recipes").glob("*.yaml")):
-        for preset in available_presets(path):
-            rows.append(_recipe_row(load_recipe(path, preset), result))
-    heads = ["recipe", "preset", "model", "data", "method", "hardware", "ZeRO", "score"]
+    rows = [
+        _recipe_row(load_recipe(path, preset), result)
+        for path in recipe_files(root / "recipes")
+        for preset in available_presets(path)
+    ]
+    heads = ["recipe", "preset", "model", "data", "method", "hardware", "ZeRO", "memory needed (estimate)", "score"]
     return markdown(heads, rows) if rows else "*No recipe yet.*"
+
+
+@functools.cache
+def needed_gib(recipe: Recipe) -> float:
+    """The dry run's estimate of what a GPU, or the host where there is none, holds at most."""
+    from mlplora_vlm.memory import GIB
+    from recipes.dry_run import dry_run
+
+    return dry_run(recipe).memory.needed(recipe.hardware) / GIB
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> str:
@@ -151,13 +175,14 @@ def _recipe_row(recipe: Recipe, result: Mapping[str, Any]) -> list[str]:
     run = facts.section(result, "recipe")
     judged = recipe.eval.judge or "overall"
     score = "–"
-    if (run.get("name"), run.get("preset")) == (recipe.name, recipe.preset):
+    if (run.get("name"), run.get("preset")) == (recipe.name, recipe.preset) and not facts.by_heart(result):
         cell = facts.at(result, "scores", "after", "scores", judged) or {}
         score = f"{judged} {numbers.percent(cell.get('score'))}"
     quantization = "" if recipe.model.quantization == "none" else f", {recipe.model.quantization.upper()}"
     hardware = recipe.hardware
     device = f"{hardware.gpus} GPU{'s' if hardware.gpus > 1 else ''}" if hardware.gpus else "CPU"
-    size = f", {hardware.memory_gib:g}\u00a0GiB{' each' if hardware.gpus > 1 else ''}" if hardware.memory_gib else ""
+    each = " each" if hardware.gpus > 1 else ""
+    size = f", {hardware.memory_gib:g}\u00a0GiB{each}" if hardware.memory_gib else ""
     method = facts.method({"recipe": {"resolved": recipe.to_dict()}})
     return [
         recipe.name,
@@ -167,6 +192,7 @@ def _recipe_row(recipe: Recipe, result: Mapping[str, Any]) -> list[str]:
         f"{method}, rank {recipe.adapter.rank}{quantization}",
         f"{device}{size}",
         str(recipe.train.zero_stage),
+        f"{needed_gib(recipe):.0f}\u00a0GiB{each}",
         score,
     ]
 

@@ -1,8 +1,13 @@
-"""A recipe: choices from YAML, a preset and the command line, checked as a whole before anything heavy loads."""
+"""A recipe: choices from YAML, a preset and the command line, checked as a whole before anything heavy loads.
+
+What a preset means in every recipe is written once, in ``_presets.yaml``.  From below to above: the recipe's choices,
+that preset, the recipe's own block of the same name, the command line; each is merged over the ones below, key by key.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +60,9 @@ SECTIONS: dict[str, type[Any]] = {
 }
 """The section dataclasses by their key in the YAML."""
 
+COMMON = Path(__file__).with_name("_presets.yaml")
+"""What the presets mean in every recipe."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # becomes part of a folder's name
 
 
@@ -64,6 +72,20 @@ class Preset:
 
     description: str
     hardware: HardwareSection
+
+
+def recipe_files(folder: Path) -> list[Path]:
+    """The recipes in a folder; a name with an underscore in front is no recipe's."""
+    return sorted(folder.glob("[!_]*.yaml"))
+
+
+def recipe_text(path: Path, key: str) -> str:
+    """The text under a top-level key of a recipe, such as its description; empty where there is none."""
+    findings = Findings()
+    text = _text(_mapping(read_file(path), "the recipe", findings), key, findings)
+    if findings.errors:
+        raise MendableErrors(findings.errors)
+    return text
 
 
 def load_recipe(path: Path | str, preset: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -84,7 +106,7 @@ def load_recipe(path: Path | str, preset: str | None = None, overrides: Sequence
             f"presets: {', '.join(blocks)}" if blocks else "the recipe has no presets",
         )
     elif preset is not None:
-        chosen = _mapping(blocks[preset], f"preset {preset}", findings)
+        chosen = _preset(preset, blocks[preset], findings)
         top = merge(
             top, Value({key: value for key, value in chosen.items() if key != "description"}, blocks[preset].where)
         )
@@ -121,7 +143,7 @@ def available_presets(path: Path | str) -> dict[str, Preset]:
     nothing = Value({}, str(path))
     found = {}
     for name, block in _presets(root, findings).items():
-        given = _mapping(block, f"preset {name}", findings)
+        given = _preset(name, block, findings)
         hardware = merge(root.get("hardware", nothing), given.get("hardware", nothing))
         found[name] = Preset(
             _text(given, "description", findings), build(HardwareSection, hardware, "hardware", findings)
@@ -205,10 +227,12 @@ def _recipe(name: str, preset: str | None, top: Value, findings: Findings, also:
     return recipe
 
 
-def _reading_order(error: MendableError) -> tuple[bool, int]:
-    """The file from top to bottom, then the command line."""
-    line = re.search(r":(\d+)\b", error.where)
-    return error.where.startswith("command line"), int(line[1]) if line else 0
+def _reading_order(error: MendableError) -> tuple[bool, str, int]:
+    """Each file from top to bottom, then the command line."""
+    place = re.match(r"(.*?):(\d+)\b", error.where)
+    if error.where.startswith("command line"):
+        return True, "", 0
+    return False, place[1] if place else error.where, int(place[2]) if place else 0
 
 
 def _place(top: Value, key: str) -> str:
@@ -232,6 +256,12 @@ def _presets(root: Mapping[str, Value], findings: Findings) -> dict[str, Value]:
                 "use letters, digits, '.', '_' and '-'",
             )
     return blocks
+
+
+def _preset(name: str, own: Value, findings: Findings) -> dict[str, Value]:
+    """The recipe's own block over what the preset means in every recipe."""
+    common = _mapping(read_file(Path(os.path.relpath(COMMON))), "the presets", findings)
+    return _mapping(merge(common[name], own) if name in common else own, f"preset {name}", findings)
 
 
 def _mapping(value: Value, what: str, findings: Findings) -> dict[str, Value]:

@@ -8,4 +8,4 @@ install requirements-dev.txt || die "requirements-dev.txt could not be installed
 install requirements-demo.txt --no-deps || echo "the demo's packages are missing: tests that need them are skipped"
 bash tests/lint.sh "$PYTHON"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "$PYTHON" -m pytest tests -n 2 --dist loadfile -rs --durations=12 "$@"
+exec "$PYTHON" -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder -rs --durations=12 "$@"

@@ -9,23 +9,32 @@ import pytest
 from rich.console import Console
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.published import published_config
+from mlplora_vlm.families.published import published_config, published_parameters
 from mlplora_vlm.memory import GIB
-from recipes.dry_run import DryRun, dry_run, show, verdict
-from recipes.recipe import available_presets, load_recipe
+from recipes.dry_run import DryRun, dry_run, picture_line, show, verdict
+from recipes.recipe import available_presets, load_recipe, recipe_files
 
 ROOT = Path(__file__).parents[2]
 LLAVA = ROOT / "recipes" / "llava_vqa.yaml"
-EVERY = [(path, preset) for path in sorted((ROOT / "recipes").rglob("*.yaml")) for preset in available_presets(path)]
-LAYERS = {  # (language, projector): layers x 7, and linear_1 and linear_2
-    "demo/tiny-llava": (14, 2),
-    "demo/llava-smollm2-135m": (210, 2),
-    "llava-hf/llava-1.5-7b-hf": (224, 2),
+FILES = recipe_files(ROOT / "recipes")
+EVERY = [(path, preset) for path in FILES for preset in available_presets(path)]
+LANGUAGE = {  # layers x 7 Linears
+    "demo/tiny-llava": 2 * 7,
+    "demo/llava-smollm2-135m": 30 * 7,
+    "llava-hf/llava-1.5-7b-hf": 32 * 7,
+    "llava-hf/llava-v1.6-mistral-7b-hf": 32 * 7,
+    "llava-hf/llava-onevision-qwen2-7b-ov-hf": 28 * 7,
+    "Qwen/Qwen2.5-VL-7B-Instruct": 28 * 7,
+    "Qwen/Qwen3-VL-8B-Instruct": 36 * 7,
+    "OpenGVLab/InternVL3-8B-hf": 28 * 7,
+    "google/gemma-3-4b-it": 34 * 7,
+    "google/paligemma2-3b-pt-448": 26 * 7,
+    "HuggingFaceTB/SmolVLM2-2.2B-Instruct": 24 * 7,
 }
 
 
 def test_all_presets_are_walked() -> None:
-    assert len(EVERY) == 5
+    assert len(FILES) >= 10 and len(EVERY) == 4 * len(FILES) + 1  # LLaVA's demo
 
 
 @pytest.mark.parametrize(("path", "preset"), EVERY, ids=lambda value: getattr(value, "stem", value))
@@ -33,19 +42,25 @@ def test_every_preset_fits_its_card(path: Path, preset: str) -> None:
     recipe = load_recipe(path, preset)
     run = dry_run(recipe, ["torchrun --nproc-per-node=$N -m recipes run [x]"])
     assert run.fits, verdict(run)
-    assert (run.layers["language"], run.layers["projector"]) == LAYERS[recipe.model.id]
+    assert set(run.layers) == set(recipe.adapter.on) and all(run.layers.values())
+    if recipe.model.id in LANGUAGE and "language" in run.layers:
+        assert run.layers["language"] == LANGUAGE[recipe.model.id]
+    assert published_parameters(recipe.model.id) in (None, run.parameters["base"])
     assert run.deepspeed["zero_optimization"]["stage"] == recipe.train.zero_stage
     assert run.parameters["generator"] > run.parameters["adapter"] * recipe.adapter.generator.hidden
     assert bool(run.memory.gpu) == (recipe.hardware.gpus > 0)
     said = shown(run)
     for needed in (
-        f"language: {run.layers['language']}, projector: 2",
+        ", ".join(f"{part}: {count}" for part, count in run.layers.items()),
         "zero_optimization",
         "generator weights",
         "fits",
     ):
         assert needed in said
     assert "torchrun --nproc-per-node=$N -m recipes run [x]" in said
+    costs, limit = run.pictures.tokens, recipe.model.picture_tokens
+    assert ("a picture of 640 x 480 costs" in said) == bool(costs) == (recipe.model.id != "demo/llava-smollm2-135m")
+    assert limit is None or all(tokens <= limit for tokens in costs.values())
 
 
 def test_a_recipe_that_does_not_fit_is_said() -> None:
@@ -70,6 +85,19 @@ def test_a_plain_adapter_has_no_generator() -> None:
 def test_a_picture_longer_than_the_rows_is_refused() -> None:
     with pytest.raises(MendableError, match=r"a picture is 576 tokens long and data\.max_length 576"):
         dry_run(load_recipe(LLAVA, "lora-80gb", ["data.max_length=576"]))
+
+
+def test_pictures_that_do_not_fit_or_were_not_counted_are_said(tmp_path: Path) -> None:
+    qwen = ROOT / "recipes" / "qwen_vl_vqa.yaml"
+    said = picture_line(dry_run(load_recipe(qwen, "lora-80gb", ["model.picture_tokens=null"])))
+    assert said.startswith("a picture of 640 x 480 costs 391 tokens; of 1024 x 768 costs 999 tokens, too long for")
+    config = published_config("llava-hf/llava-1.5-7b-hf")
+    assert config is not None
+    config.save_pretrained(tmp_path)
+    run = dry_run(load_recipe(LLAVA, "lora-80gb", [f"model.id={tmp_path}"]))
+    assert "not counted" in picture_line(run) and run.pictures.tower is None
+    counted = dry_run(load_recipe(LLAVA, "lora-80gb"))
+    assert run.memory.gpu["activations"] > counted.memory.gpu["activations"]
 
 
 def test_an_unknown_configuration_says_where_to_put_it(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 
 import pytest
 
 from mlplora_vlm.errors import MendableError
-from recipes import readme
+from mlplora_vlm.families.card import known_families
+from recipes import family_table, readme
 
 AROUND = "# Title\n\n<!-- {0}:begin -->\n<!-- {0}:end -->\n\nThe rest.\n"
+LIST = "\n<!-- recipe-list:begin -->\n<!-- recipe-list:end -->\n\nThe rest.\n"
 
 
 def result(generated, learning_rate, free):
@@ -44,24 +46,26 @@ def result(generated, learning_rate, free):
 def root(tmp_path):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "docs/demo/lora").mkdir(parents=True)
-    (tmp_path / "README.md").write_text(AROUND.format("demo-result"))
+    (tmp_path / "README.md").write_text(AROUND.format("demo-result") + LIST)
     (tmp_path / "recipes/README.md").write_text(AROUND.format("recipes"))
     (tmp_path / "docs/parity").mkdir()
     (tmp_path / "docs/parity.md").write_text(AROUND.format("parity"))
+    (tmp_path / "docs/families.md").write_text(AROUND.format("families") + AROUND.format("vllm"))
     runs = [
         {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
         for n, more in ((1, {}), (2, {"resumed": 0.0}))
     ]
     (tmp_path / readme.PARITY).write_text(json.dumps({"runs": runs}))
-    shutil.copy(readme.ROOT / "recipes/llava_vqa.yaml", tmp_path / "recipes")
+    whole = (readme.ROOT / "recipes/llava_vqa.yaml").read_text()
+    (tmp_path / "recipes/llava_vqa.yaml").write_text(whole[: whole.index("  lora-80gb:")])  # smoke and demo: quick
     (tmp_path / readme.RESULT).write_text(json.dumps(result(True, 3e-4, 0.942)))
     return tmp_path
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    files = [root / "README.md", root / "recipes/README.md", root / "docs/parity.md"]
+    files = [root / "README.md", root / "recipes/README.md", root / "docs/parity.md", root / "docs/families.md"]
     assert readme.update(root, check=True) == files
-    assert files[0].read_text() == AROUND.format("demo-result")
+    assert files[0].read_text() == AROUND.format("demo-result") + LIST
     assert readme.update(root) == files
     assert readme.update(root, check=True) == []
     for file in files:
@@ -70,6 +74,18 @@ def test_tables_are_written_once_and_then_found_fresh(root):
 
 def test_parity_table_has_a_row_an_engine_and_number_of_processes(root):
     assert readme.parity_table(root).splitlines()[-2:] == ["| ZeRO 2 | 1 | 1e-6 | – |", "| ZeRO 2 | 2 | 2e-6 | 0 |"]
+
+
+def test_family_table_says_what_was_proven_and_what_was_not(root):
+    (root / "docs/families").mkdir()
+    proofs = {"attach": True, "merge": False}
+    found = {"llava": {"class": "LlavaForConditionalGeneration", "proofs": proofs}}
+    (root / family_table.RESULT).write_text(json.dumps({"transformers": "5.0", "families": found}))
+    heads, rows = family_table.proof_table(root)
+    row = dict(zip(heads, next(row for row in rows if row[1] == "`llava`"), strict=True))
+    assert row["class in transformers 5.0"] == "`LlavaForConditionalGeneration`"
+    assert (row["attach"], row["merge"], row["train"]) == ("✓", "**fails**", "not run")
+    assert len(rows) == len(known_families()) and {len(row) for row in rows} == {len(heads)}
 
 
 def test_changed_result_makes_the_readme_stale(root):
@@ -94,15 +110,27 @@ def test_other_methods_stand_beside_the_demo(root):
     assert "| LoRA | 1e-3 | 120 | 0.211 | 91.3 % (88.3–94.3) | 94.8 % (92.8–96.8) |" in table
 
 
-def test_every_preset_has_a_row(root):
-    from recipes.recipe import available_presets
+def test_every_preset_has_a_row_with_its_estimate_and_only_what_was_measured_a_score(root):
+    table = readme.recipe_table(root).replace("\u00a0", " ")
+    heads, _, smoke, demo = table.splitlines()
+    assert "memory needed (estimate)" in heads
+    assert smoke.startswith("| llava_vqa | `smoke` | `demo/tiny-llava` | shapes | OP-LoRA, rank 4 | CPU, 4 GiB | 2 |")
+    assert re.search(r"\| 1 GiB \| – \|$", smoke)
+    assert "| llava_vqa | `demo` |" in demo and re.search(r"\| \d GiB \| open 94.2 % \|$", demo)
 
-    table = readme.recipe_table(root)
-    presets = available_presets(root / "recipes/llava_vqa.yaml")
-    assert len(table.splitlines()) == 2 + len(presets)
-    for preset in presets:
-        assert f"| llava_vqa | `{preset}` |" in table
-    assert "open 94.2\u00a0%" in table
+
+def test_what_was_learnt_by_heart_is_no_score(root):
+    smoke = result(True, 1e-3, 0.942)
+    smoke["recipe"]["preset"] = "smoke"
+    smoke["scores"]["after"]["by_heart"] = True
+    (root / readme.RESULT).write_text(json.dumps(smoke))
+    assert "%" not in readme.recipe_table(root)
+
+
+def test_every_recipe_is_listed_with_what_it_does(root):
+    assert readme.recipe_list(root).splitlines()[2:] == [
+        "| [llava_vqa](recipes/llava_vqa.yaml) | LLaVA-1.5-7B answers questions about photographs (VQAv2) |"
+    ]
 
 
 def test_without_a_result_the_table_says_so(root):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
@@ -18,11 +18,21 @@ from mlplora_vlm.errors import MendableError, MendableErrors
 from mlplora_vlm.memory import HardwareSection
 from recipes.environment import check_environment, cuda_memory_gib
 from recipes.located_yaml import PlainDumper
-from recipes.recipe import SECTIONS, Preset, available_presets, choose_preset, load_recipe, load_resolved
+from recipes.recipe import (
+    COMMON,
+    SECTIONS,
+    Preset,
+    available_presets,
+    choose_preset,
+    load_recipe,
+    load_resolved,
+    recipe_files,
+    recipe_text,
+)
 from recipes.typed import field_docs
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPES = recipe_files(ROOT / "recipes")
 LLAVA = ROOT / "recipes" / "llava_vqa.yaml"
 EVERY = [(path, preset) for path in RECIPES for preset in available_presets(path)]
 
@@ -41,18 +51,35 @@ presets:
 
 
 def test_every_recipe_parses() -> None:
-    assert [path.name for path in RECIPES] == ["llava_vqa.yaml"]
-    assert [preset for _, preset in EVERY] == ["smoke", "demo", "lora-80gb", "qlora-24gb", "zero3-8gpu"]
+    assert [path.stem for path in RECIPES] == [
+        "gemma3_vqa",
+        "internvl_chart",
+        "llava_cars_projector",
+        "llava_next_docvqa",
+        "llava_onevision_mix",
+        "llava_vqa",
+        "paligemma_vqa",
+        "qwen3_vl_caption",
+        "qwen_vl_vqa",
+        "smolvlm_caption",
+    ]
     for path in RECIPES:
-        assert load_recipe(path).name == path.stem
+        assert load_recipe(path).name == path.stem and recipe_text(path, "description")
+        assert [*available_presets(path)] == [
+            preset
+            for preset in ("smoke", "demo", "lora-80gb", "qlora-24gb", "zero3-8gpu")
+            if preset != "demo" or path == LLAVA
+        ]
 
 
 @pytest.mark.parametrize(("path", "preset"), EVERY, ids=lambda value: getattr(value, "stem", value))
 def test_every_preset_states_its_generator(path: Path, preset: str, tmp_path: Path) -> None:
-    block = yaml.safe_load(path.read_text())["presets"][preset]
-    assert {"rank", "generator"} <= block["adapter"].keys()
-    assert {"form", "hidden", "states", "device"} <= block["adapter"]["generator"].keys()
-    assert {"gpus", "memory_gib"} == block["hardware"].keys() and block["description"]
+    own = yaml.safe_load(path.read_text())["presets"][preset]
+    common = yaml.safe_load(COMMON.read_text()).get(preset, {})
+    adapter = own.get("adapter", {}) | common.get("adapter", {})
+    assert {"rank", "alpha", "generator"} <= adapter.keys()
+    assert {"form", "hidden", "states", "device"} <= adapter["generator"].keys()
+    assert {"gpus", "memory_gib"} == (common | own)["hardware"].keys() and (common | own)["description"]
     recipe = load_recipe(path, preset)
     assert recipe.preset == preset
     recipe.dump_resolved(tmp_path / "deep" / "resolved.yaml")
@@ -60,10 +87,29 @@ def test_every_preset_states_its_generator(path: Path, preset: str, tmp_path: Pa
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["resolved.yaml"]
 
 
+@pytest.mark.parametrize(("path", "preset"), EVERY, ids=lambda value: getattr(value, "stem", value))
+def test_a_recipe_repeats_nothing_that_its_preset_says(path: Path, preset: str) -> None:
+    own = yaml.safe_load(path.read_text())["presets"][preset]
+    common = yaml.safe_load(COMMON.read_text()).get(preset, {})
+    assert _same(own, common) == [] and _same(own, yaml.safe_load(path.read_text())) == []
+
+
+def _same(own: dict[str, Any], below: dict[str, Any]) -> list[str]:
+    """Keys whose value ``below`` has already."""
+    found = []
+    for key, value in own.items():
+        if isinstance(value, dict):
+            found += [f"{key}.{name}" for name in _same(value, below.get(key) or {})]
+        elif below.get(key, ...) == value:
+            found.append(key)
+    return found
+
+
 def test_every_key_has_its_help() -> None:
     for name, section in SECTIONS.items():
         fields = {field.name for field in dataclasses.fields(section)}
-        assert fields - field_docs(section).keys() <= {"generator"}, name  # a section within a section
+        within = {key for key, kind in get_type_hints(section).items() if dataclasses.is_dataclass(kind)}
+        assert fields - field_docs(section).keys() <= within, name
 
 
 def test_importing_recipes_is_light() -> None:
@@ -93,6 +139,62 @@ def test_presets_and_overrides_merge_deeply(tmp_path: Path) -> None:
     assert (over.adapter.generator.hidden, over.adapter.generator.z_dim, over.train.zero_stage) == (4, 64, 2)
 
 
+@pytest.fixture
+def common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Presets of every recipe, of this test's own."""
+    monkeypatch.setattr("recipes.recipe.COMMON", written(tmp_path, COMMON_PRESETS, "_presets.yaml"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMMON_PRESETS = """
+other:
+  description: what every recipe means by it
+  adapter: {rank: 4, generator: {hidden: 2, z_dim: 32}}
+  train: {zero_stage: 1, max_steps: 7}
+  hardware: {gpus: 1, memory_gib: 24}
+elsewhere:
+  train: {max_steps: 3}
+"""
+
+
+def test_a_recipes_preset_lies_over_every_recipes_and_both_over_the_choices(common: Path) -> None:
+    path = written(common, SMALL)
+    other = load_recipe(path, "other")
+    generator = other.adapter.generator
+    assert (other.adapter.rank, generator.hidden, generator.z_dim) == (4, 2, 64)  # common, common, own
+    assert (other.train.zero_stage, other.train.max_steps, other.data.max_length) == (3, 7, 128)  # own, common, choice
+    assert load_recipe(path).adapter.rank == 8
+    assert load_recipe(path, "other", ["adapter.rank=16"]).adapter.rank == 16
+    [(name, preset)] = available_presets(path).items()  # those that the recipe names, and no other
+    assert (name, preset.description, preset.hardware.memory_gib) == ("other", "a preset", 24)
+    bare = written(common, SMALL[: SMALL.index("  other:")] + "  other: {}\n", "bare.yaml")
+    assert available_presets(bare)["other"].description == "what every recipe means by it"
+    assert load_recipe(bare, "other").adapter.generator.z_dim == 32
+
+
+def test_a_mistake_is_placed_in_the_file_that_made_it(common: Path) -> None:
+    path = written(common, SMALL.replace("rank: 8", "rnk: 8"))
+    written(common, COMMON_PRESETS.replace("zero_stage: 1", "zero_stag: 1"), "_presets.yaml")
+    with pytest.raises(MendableErrors) as caught:
+        load_recipe(path.name, "other", ["train.epochs=x"])
+    assert [error.where for error in caught.value.errors] == [
+        "_presets.yaml:5 other.train.zero_stag",
+        "small.yaml:5 adapter.rnk",
+        "command line: train.epochs=x",
+    ]
+    with pytest.raises(MendableErrors, match=r"rank must be at least 1\n  at:  _presets.yaml:4 other.adapter.rank"):
+        written(common, COMMON_PRESETS.replace("rank: 4", "rank: 0"), "_presets.yaml")
+        load_recipe(written(common, SMALL), "other")
+
+
+def test_the_presets_file_is_no_recipe(common: Path) -> None:
+    written(common, SMALL)
+    assert [path.name for path in recipe_files(common)] == ["small.yaml"]
+    with pytest.raises(MendableError, match=r"recipes here: small\.yaml$"):
+        load_recipe("none.yaml")
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -119,7 +221,7 @@ def test_override_values(tmp_path: Path, override: str, expected: object) -> Non
 MESSY = """\
 name: messy run
 model:
-  id: demo/lava-tiny
+  id: demo/tiny-lava
   attn_implementation: flash_attention_2
   dtype: float32
 dtaa:
@@ -147,7 +249,7 @@ hardware: 8
 """
 MESSY_FINDINGS = [
     "messy.yaml:1 name | 'messy run' cannot be part of a folder's name",
-    "messy.yaml:3 model.id | model.id: there is no 'demo/lava-tiny' (did you mean 'demo/tiny-llava'?)",
+    "messy.yaml:3 model.id | model.id: there is no 'demo/tiny-lava' (did you mean 'demo/tiny-llava'?)",
     "messy.yaml:4 model.attn_implementation | model.attn_implementation: flash_attention_2 has no float32 kernel",
     "messy.yaml:6 dtaa | unknown section dtaa (did you mean 'data'?)",
     "messy.yaml:9 data.source | data.source: there is no 'shape' (did you mean 'shapes'?)",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from recipes.recipe import available_presets, recipe_files
 
 ROOT = Path(__file__).parents[2]
 PYTHON = """#!/bin/bash
@@ -97,7 +100,26 @@ def test_an_environment_that_exists_is_used_as_it_is(machine):
 
 
 def test_every_recipe_is_a_thin_shell_file():
-    scripts = [path for path in sorted((ROOT / "recipes").glob("*.sh")) if not path.name.startswith("_")]
-    assert [path.stem for path in scripts] == [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))]
+    scripts = sorted((ROOT / "recipes").glob("[!_]*.sh"))
+    assert [path.stem for path in scripts] == [path.stem for path in recipe_files(ROOT / "recipes")]
     for path in scripts:
-        assert len(path.read_text().splitlines()) <= 10 and os.access(path, os.X_OK)
+        first, usage, *same = path.read_text().splitlines()
+        assert same == ['source "$(dirname "$0")/_setup.sh"', 'run_recipe "$0" "$@"'] and os.access(path, os.X_OK)
+        assert first == "#!/usr/bin/env bash" and "OUT=folder  [section.key=value …]" in usage
+        presets = available_presets(path.with_suffix(".yaml"))
+        assert set(re.search(r"PRESET=(\S+)", usage)[1].split("|")) == presets.keys()
+
+
+def test_a_recipe_runs_from_anywhere_with_its_own_choices_and_all_arguments(machine):
+    shutil.copy(ROOT / "recipes/llava_vqa.sh", machine / "recipes")
+    (machine / "tools" / "dirname").symlink_to(shutil.which("dirname"))
+    (machine / "tools" / "basename").symlink_to(shutil.which("basename"))
+    done = subprocess.run(
+        ["bash", str(machine / "recipes/llava_vqa.sh"), "data.folder=/two words", "--force"],
+        cwd="/", env={"PATH": str(machine / "tools"), "MLPLORA_PYTHON": str(machine / "tools" / "python3")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = "recipes/llava_vqa.yaml data.folder=/two words --force"
+    calls = (machine / "calls").read_text().splitlines()
+    assert calls == [f"-m recipes requirements {arguments}", f"-m recipes run {arguments}"]

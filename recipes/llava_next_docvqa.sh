@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# LLaVA-1.6 on questions about documents.  PRESET=smoke|lora-80gb|qlora-24gb|zero3-8gpu  OUT=folder  [section.key=value …]
+source "$(dirname "$0")/_setup.sh"
+run_recipe "$0" "$@"
