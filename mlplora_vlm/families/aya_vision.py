@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mlplora_vlm.families import llava
 from mlplora_vlm.families.card import FamilyCard, blocks
 from mlplora_vlm.families.pictures import Pictures, by_fewer
 
@@ -16,18 +17,13 @@ def written(stock: Any, width: int, height: int) -> int:
 CARD = FamilyCard(
     model_type="aya_vision",
     name="Aya Vision",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.linear_[12]",
     vision=blocks(r"model\.vision_tower\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),
     placeholder="<image>",
     pictures=Pictures(limit=by_fewer("max_patches", written), tokens=written),
     answer_end="<|END_RESPONSE|>",  # <|END_OF_TURN_TOKEN|> follows
-    former=(
-        ("model.language_model.", "language_model.model."),
-        ("model.multi_modal_projector.", "multi_modal_projector."),
-        ("model.vision_tower.", "vision_tower.vision_model."),
-        ("model.vision_tower.", "model.vision_tower.vision_model."),
-    ),
+    former=llava.CARD.former,
     vllm="Not served since vLLM 0.25: use transformers.",
 )

@@ -76,8 +76,8 @@ class FamilyCard:
         return str(getattr(self, part))
 
 
-def blocks(path: str, attention: str, mlp: str) -> str:
-    """The pattern of Linears in numbered layers: groups ``layer``, and ``attention`` or ``mlp``.
+def blocks(path: str, attention: str = r"self_attn\.[qkvo]_proj", mlp: str = r"mlp\.(?:gate|up|down)_proj") -> str:
+    """The pattern of Linears in numbered layers: groups ``layer``, and ``attention`` or ``mlp``; Llama's names.
 
     ``attention`` is whatever mixes tokens: self-attention, cross-attention, convolution, linear attention.
     """

@@ -6,7 +6,7 @@ from mlplora_vlm.families.pictures import Pictures
 CARD = FamilyCard(
     model_type="deepseek_vl",
     name="DeepSeek-VL",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.aligner\.linear[12]",
     vision=blocks(r"model\.vision_model\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_model", "model.aligner", "lm_head"),

@@ -20,7 +20,7 @@ def always_the_same(stock: Any, width: int, height: int) -> int:
 CARD = FamilyCard(
     model_type="gemma3",
     name="Gemma 3",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector",
     vision=blocks(r"model\.vision_tower\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),

@@ -32,7 +32,7 @@ def loaded_in_parts() -> Iterator[None]:
 CARD = FamilyCard(
     model_type="granite4_vision",
     name="Granite Vision 4",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.(?:layerwise|spatial)_projectors\.\d+\.(?:out_linear|qformer\.encoder\.layer\.\d+\..*)",
     vision=blocks(r"model\.vision_tower\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.layerwise_projectors", "model.spatial_projectors", "lm_head"),

@@ -6,7 +6,7 @@ from mlplora_vlm.families.pictures import Pictures, by_squares, spelled
 CARD = FamilyCard(
     model_type="idefics3",
     name="Idefics3",
-    language=blocks(r"model\.text_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.text_model\.layers"),
     projector=r"model\.connector\.modality_projection\.proj",
     vision=blocks(r"model\.vision_model\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_model", "model.connector", "lm_head"),

@@ -6,7 +6,7 @@ from mlplora_vlm.families.pictures import Pictures
 CARD = FamilyCard(
     model_type="llava",
     name="LLaVA-1.5",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.linear_[12]",
     vision=blocks(
         r"model\.vision_tower\.encoder\.layers?",  # CLIP and SigLIP; DINOv2 says layer

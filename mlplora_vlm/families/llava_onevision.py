@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from mlplora_vlm.families import llava
 from mlplora_vlm.families.card import FamilyCard, blocks
 from mlplora_vlm.families.pictures import Pictures, by_grid
 
@@ -31,7 +32,7 @@ def filled(stock: Any, width: int, height: int) -> int:
 CARD = FamilyCard(
     model_type="llava_onevision",
     name="LLaVA-OneVision",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.linear_[12]",
     vision=blocks(r"model\.vision_tower\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),
@@ -40,11 +41,6 @@ CARD = FamilyCard(
     mirrored=("image_grid_pinpoints",),
     chat_template=CHAT_TEMPLATE,
     unusable_template="message['role'] + ' '",
-    former=(
-        ("model.language_model.", "language_model.model."),
-        ("model.multi_modal_projector.", "multi_modal_projector."),
-        ("model.vision_tower.", "vision_tower.vision_model."),
-        ("model.vision_tower.", "model.vision_tower.vision_model."),
-    ),
+    former=llava.CARD.former,
     vllm="No adapter can be served: serve the merged model.",
 )

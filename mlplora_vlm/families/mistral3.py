@@ -53,7 +53,7 @@ def _side(stock: Any) -> int:
 CARD = FamilyCard(
     model_type="mistral3",
     name="Mistral Small 3",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.(?:patch_merger\.merging_layer|linear_[12])",
     vision=blocks(
         r"model\.vision_tower\.transformer\.layers", r"attention\.[qkvo]_proj", r"feed_forward\.(?:gate|up|down)_proj"

@@ -49,7 +49,7 @@ def cut_by_whole_shapes() -> Iterator[None]:
 CARD = FamilyCard(
     model_type="molmo2",
     name="Molmo 2",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.(?:image_pooling_2d\.[qkvo]_proj|image_projector\.(?:gate|up|down)_proj)",
     vision=blocks(r"model\.vision_tower\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),

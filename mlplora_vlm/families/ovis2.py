@@ -29,7 +29,7 @@ def by_covering_grid(stock: Any, width: int, height: int) -> int:
 CARD = FamilyCard(
     model_type="ovis2",
     name="Ovis 2",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.vision_tower\.head_linear",
     vision=blocks(
         r"model\.vision_tower\.transformer\.encoder\.layers",

@@ -47,7 +47,7 @@ def causal_from_the_answer_on(batch: dict[str, Any]) -> None:
 CARD = FamilyCard(
     model_type="paligemma",
     name="PaliGemma",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.multi_modal_projector\.linear",
     vision=blocks(r"model\.vision_tower\.encoder\.layers", r"self_attn\.(?:[qkv]|out)_proj", r"mlp\.fc[12]"),
     unquantized=("model.vision_tower", "model.multi_modal_projector", "lm_head"),

@@ -6,7 +6,7 @@ from mlplora_vlm.families.pictures import Pictures, by_pixels
 CARD = FamilyCard(
     model_type="qwen2_vl",
     name="Qwen2-VL",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.visual\.merger\.mlp\.\d+",
     vision=blocks(r"model\.visual\.blocks", r"attn\.(?:qkv|proj)", r"mlp\.fc[12]"),
     unquantized=("model.visual", "lm_head"),

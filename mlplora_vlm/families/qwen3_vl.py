@@ -6,7 +6,7 @@ from mlplora_vlm.families.pictures import Pictures, by_pixels
 CARD = FamilyCard(
     model_type="qwen3_vl",
     name="Qwen3-VL",
-    language=blocks(r"model\.language_model\.layers", r"self_attn\.[qkvo]_proj", r"mlp\.(?:gate|up|down)_proj"),
+    language=blocks(r"model\.language_model\.layers"),
     projector=r"model\.visual\.(?:merger|deepstack_merger_list\.\d+)\.linear_fc[12]",
     vision=blocks(r"model\.visual\.blocks", r"attn\.(?:qkv|proj)", r"mlp\.linear_fc[12]"),
     unquantized=("model.visual", "lm_head"),

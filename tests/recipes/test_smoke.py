@@ -94,17 +94,16 @@ def test_result_says_what_was_done(smoke):
 
 def test_stock_libraries_load_it_without_the_project(smoke, environment, tmp_path):
     """In fp32 logits to 1e-5, and the very answers that the evaluation recorded."""
-    from transformers import AutoProcessor
-
     from data_prep.collate import PromptCollator
     from data_prep.images import open_image
     from eval_harness.predictions import read_rows
     from eval_harness.tasks import TASKS, task_examples
+    from mlplora_vlm.load import ModelSection, load_processor
 
     out, _ = smoke
     rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
     examples = task_examples(TASKS["shapes_test"], None, rows)
-    text = PromptCollator(AutoProcessor.from_pretrained(out / "merged"), "short_answer").text
+    text = PromptCollator(load_processor(out / "merged", ModelSection(id="merged")), "short_answer").text
     prompts = []
     for number, example in enumerate(examples):
         open_image(example.images[0]).save(tmp_path / f"{number}.png")
@@ -206,7 +205,7 @@ def test_four_bit_base_and_eight_bit_states(environment, tmp_path):
 
 def test_bfloat16_and_a_model_that_does_not_look(environment, tmp_path):
     out = tmp_path / "out"
-    printed = run(environment, out, "model.dtype=bfloat16", "eval.judge=open", expect=1)
+    printed = run(environment, out, "model.dtype=bfloat16", "eval.judge=open", "train.max_steps=120", expect=1)
     result = result_of(out)
     assert result["verify"]["dtype"] == "bfloat16"
     assert result["verify"]["merge_error"] <= result["verify"]["merge_bound"]

@@ -22,7 +22,10 @@ from recipes.sweep.grid import METHODS, coarse_to_fine, load_grid, parse_label, 
 
 ROOT = Path(__file__).parents[2]
 LLAVA = ROOT / "recipes" / "llava_vqa.yaml"
-TINY = ("data.limit=16", "train.eval_rows=8", "train.max_steps=3", "train.batch_size=4")
+TINY = (
+    *("data.split=train", "data.limit=16", "eval.task=shapes_test"),
+    *("train.eval_rows=8", "train.max_steps=3", "train.batch_size=4"),
+)
 
 
 def grid(kinds=("lora", "op-lora"), rates=(1e-3, 1e-2), seeds=1, overrides=TINY):

@@ -1,71 +1,33 @@
-"""The tiny SmolVLM2: up to 3 x 3 squares and the whole, each with a name that is a token.
+"""The tiny SmolVLM2: Idefics3's layers, up to 3 x 3 squares and the whole, each with a name that is a token.
 
 The template's format is that of SmolVLM2-2.2B-Instruct's published chat_template.json.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from dataclasses import replace
 
-CHAT_TEMPLATE = """\
-{{- '<|im_start|>' -}}
-{%- for message in messages -%}
-    {{- message['role'] | capitalize + ':' -}}
-    {%- if message['content'][0]['type'] != 'image' %}{{- ' ' }}{% endif -%}
-    {%- for part in message['content'] -%}
-        {%- if part['type'] == 'image' -%}
-            {{- '<image>' -}}
-        {%- else -%}
-            {{- part['text'] -}}
-        {%- endif -%}
-    {%- endfor -%}
-    {{- '<end_of_utterance>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt %}{{- 'Assistant:' }}{% endif -%}
-"""
-SQUARE, PATCH, SQUARE_TOKENS = 28, 7, 4  # pixels, pixels, (28 / 7 / 2)^2
+from data_prep.demo.tiny import idefics3
+from data_prep.demo.tiny.build import Token
 
-TINY = TinyFamily(
+BEGIN, END, PAD = "<|im_start|>", "<end_of_utterance>", "<|im_end|>"
+IDS = {"bos_token_id": Token(BEGIN), "eos_token_id": Token(END), "pad_token_id": Token(PAD)}
+
+TINY = replace(
+    idefics3.TINY,
     model_type="smolvlm",
-    config={
-        "image_token_id": Token("<image>"),
-        "scale_factor": 2,
-        "tie_word_embeddings": False,
-        "vision_config": {
-            "hidden_size": 32,
-            "intermediate_size": 61,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": SQUARE,
-            "patch_size": PATCH,
-        },
-        "text_config": {
-            "model_type": "llama",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
-            "bos_token_id": Token("<|im_start|>"),
-            "eos_token_id": Token("<end_of_utterance>"),
-            "pad_token_id": Token("<|im_end|>"),
-        },
-    },
+    config={**idefics3.TINY.config, "text_config": {**idefics3.TINY.config["text_config"], **IDS}},
     tokens=(
-        "<|endoftext|>",
-        "<|im_start|>",
-        "<|im_end|>",
-        "<fake_token_around_image>",
-        "<image>",
-        "<end_of_utterance>",
-        "<global-img>",
-        *(f"<row_{row}_col_{column}>" for row in (1, 2, 3) for column in (1, 2, 3)),
+        *("<|endoftext|>", BEGIN, PAD, "<fake_token_around_image>", "<image>", END, "<global-img>"),
+        *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
     ),
-    bos="<|im_start|>",
-    eos="<end_of_utterance>",
-    pad="<|im_end|>",
+    bos=BEGIN,
+    eos=END,
+    pad=PAD,
     unk="<|endoftext|>",
-    chat_template=CHAT_TEMPLATE,
-    image_processor={"size": {"longest_edge": 3 * SQUARE}, "max_image_size": {"longest_edge": SQUARE}},
-    processor={"image_seq_len": SQUARE_TOKENS},
+    adds_bos=False,
+    answer_ends=(),
+    chat_template=idefics3.CHAT_TEMPLATE.replace(idefics3.TINY.bos or "", BEGIN),
+    image_processor={
+        "size": {"longest_edge": 3 * idefics3.SQUARE},
+        "max_image_size": {"longest_edge": idefics3.SQUARE},
+    },
 )
