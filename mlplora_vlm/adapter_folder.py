@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = "base_model.model."
 """What PEFT puts before a layer's name in an adapter file."""
+ADAPTER_TENSOR = re.compile(r"\.(?:lora|vera)_")
+"""Where a layer's name ends and that of one of its adapter's tensors begins."""
 
 
 def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
@@ -30,8 +32,8 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
 
     config, tensors = PeftConfig.from_pretrained(str(folder)), load_file(folder / ADAPTER_FILE)
     card = card_of(model.config)
-    tensors = with_present_names(model, config, tensors, card)
-    layers = {_home(name) for name in tensors if _is_adapter(name)}
+    tensors = with_present_names(model, config, tensors)
+    layers = {_home(name) for name in tensors if name.startswith(ROOT) and ADAPTER_TENSOR.search(name)}
     if strangers := sorted(layer for layer in layers if not _has(model, layer)):
         raise _misfit(folder, [n for n in tensors if _home(n) in strangers], _alike(model, layers))
     config.target_modules = layers
@@ -47,9 +49,7 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     return tuned
 
 
-def with_present_names(
-    model: Any, config: Any, tensors: dict[str, Tensor], card: FamilyCard | None = None
-) -> dict[str, Tensor]:
+def with_present_names(model: Any, config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under the names that the model's layers have today.
 
     PEFT translates first; what it leaves without a place goes by the card.  PEFT 0.21 undoes any renaming that only
@@ -58,7 +58,7 @@ def with_present_names(
     from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    card = card or card_of(base.config)
+    card = card_of(base.config)
     if all(_has(base, _home(name)) for name in tensors):
         return tensors
     translated: dict[str, Tensor] = convert_peft_adapter_state_dict_for_transformers(base, config, tensors)
@@ -76,16 +76,13 @@ def _renamed(name: str, model: Any, card: FamilyCard) -> str:
     return next((path for path in (name, *starts) if _has(model, _home(ROOT + path))), name)
 
 
-def _is_adapter(name: str) -> bool:
-    return name.startswith(ROOT) and bool(re.search(r"\.(?:lora|vera)_", name))
-
-
 def _home(name: str) -> str:
     """The layer that a tensor of an adapter file belongs to; shared tensors belong to the model itself."""
     if not name.startswith(ROOT):
         return ""
-    layer, found, _ = re.sub(r"\.(?:lora|vera)_", "\0", name.removeprefix(ROOT), count=1).partition("\0")
-    return layer if found else layer.rpartition(".")[0]
+    name = name.removeprefix(ROOT)
+    found = ADAPTER_TENSOR.search(name)
+    return name[: found.start()] if found else name.rpartition(".")[0]
 
 
 def _has(model: Any, layer: str) -> bool:

@@ -71,9 +71,7 @@ def trained_in_full(model: PreTrainedModel, settings: AdapterSection, card: Fami
     found: dict[str, list[str]] = {}
     for part in settings.full:
         matched = {match.string for match in _matches([name for name, _ in model.named_modules()], part, card)}
-        others = linears - matched
-        largest = [_largest_without(name, others) for name in matched]
-        found[part] = sorted(set(largest))
+        found[part] = sorted({_largest_without(name, linears - matched) for name in matched})
     return found
 
 

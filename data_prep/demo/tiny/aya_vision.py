@@ -3,7 +3,7 @@
 The template's format is that of its makers' inference script for transformers.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- '<BOS_TOKEN>' -}}
@@ -41,13 +41,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "cohere2",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "sliding_window": 16,
             "layer_types": ["sliding_attention", "full_attention"],
             "tie_word_embeddings": False,

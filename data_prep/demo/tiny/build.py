@@ -28,6 +28,18 @@ Answer the question using a single word or phrase. Describe the image. a picture
 """
 
 
+DECODER = {
+    "vocab_size": 0,
+    "hidden_size": 48,
+    "intermediate_size": 91,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": MAX_LENGTH,
+}
+"""The sizes of most rows' language models."""
+
+
 class Token(str):
     """In a row's configuration: the id of this token."""
 

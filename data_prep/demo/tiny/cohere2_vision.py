@@ -4,7 +4,7 @@ The published template is behind a licence gate and was not seen. This one's for
 templates (its library melody, cmd4), without system turn and thoughts: text in blocks, pictures outside them.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- '<BOS_TOKEN>' -}}
@@ -43,13 +43,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "cohere2",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "sliding_window": 16,
             "layer_types": ["sliding_attention", "full_attention"],
             "bos_token_id": Token("<BOS_TOKEN>"),

@@ -3,7 +3,7 @@
 The template's format is that of transformers' tests of the processor: no end token after an answer that stands last.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- 'You are a helpful language and vision assistant. You are able to understand the visual content that the user ' -}}
@@ -44,13 +44,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "llama",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "tie_word_embeddings": False,
             "bos_token_id": Token("<｜begin▁of▁sentence｜>"),
             "eos_token_id": Token("<｜end▁of▁sentence｜>"),

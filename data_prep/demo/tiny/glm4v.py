@@ -3,7 +3,7 @@
 The template's format is that of GLM-4.1V-9B-Thinking's published chat_template.jinja.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- '[gMASK]<sop>' -}}
@@ -39,13 +39,7 @@ CONFIG = {
         "patch_size": 14,
     },
     "text_config": {
-        "vocab_size": 0,
-        "hidden_size": 48,
-        "intermediate_size": 91,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 2048,
+        **DECODER,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 1e4,

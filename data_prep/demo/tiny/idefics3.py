@@ -3,7 +3,7 @@
 The template's format is that of Idefics3-8B-Llama3's published chat_template.json.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- '<|begin_of_text|>' -}}
@@ -39,13 +39,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "llama",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "bos_token_id": Token("<|begin_of_text|>"),
             "eos_token_id": Token("<|end_of_text|>"),
             "pad_token_id": Token("<|reserved_special_token_0|>"),

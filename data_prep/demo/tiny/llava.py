@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 PIXELS, PATCH = 28, 14  # (28 / 14)^2 = 4 picture tokens
 SIDE = {"height": PIXELS, "width": PIXELS}
@@ -30,13 +30,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "llama",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "tie_word_embeddings": False,
             "bos_token_id": Token("<|im_start|>"),
             "eos_token_id": Token("<|im_end|>"),

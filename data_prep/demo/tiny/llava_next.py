@@ -3,7 +3,7 @@
 The template's format is that of llava-v1.6-mistral-7b-hf's published chat_template.json.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -37,14 +37,8 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "mistral",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "sliding_window": None,
-            "max_position_embeddings": 2048,
             "bos_token_id": Token("<s>"),
             "eos_token_id": Token("</s>"),
             "pad_token_id": Token("<pad>"),

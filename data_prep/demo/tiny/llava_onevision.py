@@ -3,7 +3,7 @@
 The chat template is the card's.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 TILE = 42  # pixels; 3 x 3 patches of 14
 GRIDS = [[rows * TILE, columns * TILE] for rows in (1, 2, 3) for columns in (1, 2, 3)]
@@ -30,13 +30,7 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "qwen2",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "bos_token_id": None,
             "eos_token_id": Token("<|im_end|>"),
             "pad_token_id": Token("<|endoftext|>"),

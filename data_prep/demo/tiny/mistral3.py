@@ -3,7 +3,7 @@
 The template's format is that of the published chat_template.json, without the system turn that tells the date.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- bos_token -}}
@@ -37,14 +37,8 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "mistral",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "head_dim": 10,
-            "max_position_embeddings": 2048,
             "sliding_window": None,
             "tie_word_embeddings": False,
             "bos_token_id": Token("<s>"),

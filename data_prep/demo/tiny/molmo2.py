@@ -4,7 +4,7 @@ The template's format is that of Molmo 2's published chat_template.jinja, withou
 begin of sequence, which is ``<|im_end|>``, itself; where a published one does not, transformers' processor does.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 CHAT_TEMPLATE = """\
 {{- bos_token -}}
@@ -60,15 +60,9 @@ TINY = TinyFamily(
             "initializer_range": 0.2,  # with 0.02 nothing would be left of a picture behind so many layers
         },
         "text_config": {
-            "vocab_size": 0,
+            **DECODER,
             "additional_vocab_size": 8,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
             "head_dim": 12,
-            "max_position_embeddings": 2048,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
             "bos_token_id": Token("<|im_end|>"),
             "eos_token_id": Token("<|im_end|>"),

@@ -1,6 +1,6 @@
 """The tiny PaliGemma 2: sliding-window and full attention in turn, behind a SigLIP tower of width 32."""
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 
 PIXELS, PATCH = 28, 14  # (28 / 14)^2 = 4 picture tokens
 
@@ -27,16 +27,10 @@ TINY = TinyFamily(
         },
         "text_config": {
             "model_type": "gemma2",
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "head_dim": 12,
             "query_pre_attn_scalar": 12,
             "sliding_window": 16,
-            "max_position_embeddings": 2048,
             "bos_token_id": Token("<bos>"),
             "eos_token_id": Token("<eos>"),
             "pad_token_id": Token("<pad>"),

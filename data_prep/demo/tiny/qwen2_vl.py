@@ -3,7 +3,7 @@
 The published chat_template.json is word for word that of Qwen2.5-VL.
 """
 
-from data_prep.demo.tiny.build import TinyFamily, Token
+from data_prep.demo.tiny.build import DECODER, TinyFamily, Token
 from data_prep.demo.tiny.qwen2_5_vl import CHAT_TEMPLATE
 
 TINY = TinyFamily(
@@ -23,13 +23,7 @@ TINY = TinyFamily(
             "patch_size": 14,
         },
         "text_config": {
-            "vocab_size": 0,
-            "hidden_size": 48,
-            "intermediate_size": 91,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 2048,
+            **DECODER,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 2, 2]},
             "bos_token_id": None,
             "eos_token_id": Token("<|im_end|>"),
