@@ -123,6 +123,7 @@ def demo(settings: Mapping[str, Any]) -> Subject:
 
     from data_prep.collate import TrainCollator
     from data_prep.demo.models import model_path
+    from data_prep.rows import strict
     from data_prep.sources import easy_vqa
     from mlplora_vlm.attach import AdapterSection, targets
     from mlplora_vlm.families.card import card_for
@@ -131,7 +132,7 @@ def demo(settings: Mapping[str, Any]) -> Subject:
     section = ModelSection(id="demo/llava-smollm2-135m", dtype="float32")
     path = model_path(section.id)
     model = load_model(path, section, "cpu")
-    rows = list(islice(easy_vqa.rows("train"), settings["demo_rows"]))
+    rows = list(islice(strict(easy_vqa.rows("train")), settings["demo_rows"]))
     found = targets(model, AdapterSection(), card_for(model.config.model_type))
     names = [name for part in found.values() for name in part]
     return Subject(model, names, TrainCollator(load_processor(path, section))(rows))

@@ -9,6 +9,7 @@ from data_prep.chat import answer_end, check_text, messages, prompt_text, render
 from data_prep.example import Example
 from data_prep.images import open_image
 from data_prep.labels import Spans, adds_special_tokens, answer_masks, carried_over
+from data_prep.record import Record, to_example
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ class TrainCollator:
     ``input_ids``, ``attention_mask``, ``labels`` (rows, tokens) int64, padded on the right; ``pixel_values`` and
     whatever else the processor makes.  Every batch holds a picture: to one of text rows alone a further row is added,
     a grey picture without any label.  It cannot change the loss, and under ZeRO-3 each process then runs the same
-    modules. Rows may hold different numbers of pictures.  Raises MendableError, naming the row, for text or pictures
-    that cannot be used.
+    modules. Rows may hold different numbers of pictures; records of a prepared set are taken too.  Raises
+    MendableError, naming the row, for text or pictures that cannot be used.
     """
 
     def __init__(self, processor: FamilyProcessor, prompt: str = "short_answer") -> None:
         self.processor, self.prompt = processor, prompt
         self._specials = special_tokens(processor)
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+    def __call__(self, given: Sequence[Example | Record]) -> dict[str, Tensor]:
+        examples = [row if isinstance(row, Example) else to_example(row) for row in given]
         rows = []
         for example in examples:
             check_text(example, self._specials)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from data_prep.images import Resized
+
+Picture: TypeAlias = "Path | bytes | Image | Resized"
+"""A file (opened late, in the collator's worker), an encoded file, a picture in memory, or one to be made smaller."""
+PICTURE = "\ufffc"
+"""Stands in a question where a picture stands: Unicode's own sign for an object within text."""
 
 
 @dataclass(frozen=True)
@@ -15,20 +22,25 @@ class Example:
     """One question about one or more pictures, with its reference answers, or a conversation that ends in one.
 
     ``id`` is unique within its source and split and names the row for people.
-    ``images`` are file paths (opened late, in the collator's worker) or pictures that a source draws or holds.
-    ``question`` is empty where the named prompt says it all, as in captioning.
+    ``question`` is empty where the named prompt says it all, as in captioning.  Questions, earlier ones too, hold one
+    `PICTURE` for each picture, in the order of ``images``; where none holds any, all stand before the first question.
     ``answer`` is what training teaches; ``references`` are all answers that evaluation accepts (``answer`` among them).
     ``category`` is the group that scores are reported for, such as ``yes/no`` or ``open``.
-    ``earlier`` are the (question, answer) turns before the question, taught too; the pictures stand before the first.
+    ``earlier`` are the (question, answer) turns before the question, taught too.
+    ``system`` is what the conversation is headed with; empty where the template's own heading is meant.
+    ``where`` is the file and line, or row, that it was read from; ``repairs`` says what was mended in reading it.
     """
 
     id: str
-    images: tuple[Path | Image, ...]
+    images: tuple[Picture, ...]
     question: str
     answer: str
     references: tuple[str, ...]
     category: str
     earlier: tuple[tuple[str, str], ...] = ()
+    system: str = ""
+    where: str = ""
+    repairs: tuple[str, ...] = ()
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from mlplora_vlm.errors import MendableError
@@ -56,16 +57,33 @@ def answer_masks(
 def carried_over(ids: Sequence[int], mask: Sequence[bool], wide_ids: Sequence[int], where: str) -> list[bool]:
     """``mask`` of ``ids`` for ``wide_ids``, where the processor wrote many tokens for each picture's placeholder.
 
-    Pictures stand before the first answer, so from there to the end the two must be the same.  What stands around a
-    picture need not be: markers, rows and tiles, or line breaks that run together with the text.
+    Pictures may stand before or between the answers, and what stands around one need not stay the same: markers, rows
+    and tiles, or line breaks that run together with the text.  So an answer is found by its end: after it come as many
+    of the tokens that end a turn as before, since no picture is written with one.  The prompt's last token must stand
+    before it still: the answer must follow what it was asked with.
     Raises MendableError, naming ``where``, if the processor cut or changed what is to be learnt.
     """
-    learnt = len(ids) - mask.index(True) if any(mask) else 0
-    before = learnt + 1 if learnt else 0  # the prompt's last token too: the answer must follow what it was asked with
-    if list(ids[len(ids) - before :]) != list(wide_ids[len(wide_ids) - before :]):
-        raise MendableError(
-            f"the processor changed an answer's tokens when it put the pictures in ({len(ids)} → {len(wide_ids)})",
-            where,
-            "use a processor that widens placeholders and cuts nothing",
-        )
-    return [False] * (len(wide_ids) - learnt) + list(mask[len(ids) - learnt :])
+    wide = [False] * len(wide_ids)
+    for start, end in _runs(mask):
+        end_id, begin = ids[end - 1], max(0, start - 1)
+        following = list(ids[end:]).count(end_id)
+        places = [place for place, token in enumerate(wide_ids) if token == end_id]
+        wide_end = places[-1 - following] + 1 if following < len(places) else 0
+        wide_begin = wide_end - (end - begin)
+        if wide_begin < 0 or list(ids[begin:end]) != list(wide_ids[wide_begin:wide_end]):
+            raise MendableError(
+                f"the processor changed an answer's tokens when it put the pictures in ({len(ids)} → {len(wide_ids)})",
+                where,
+                "use a processor that widens placeholders and cuts nothing",
+            )
+        wide[wide_end - (end - start) : wide_end] = [True] * (end - start)
+    return wide
+
+
+def _runs(mask: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """[start, end) of each run of True."""
+    end = 0
+    for learnt, run in groupby(mask):
+        start, end = end, end + len(list(run))
+        if learnt:
+            yield start, end

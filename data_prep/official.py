@@ -1,18 +1,16 @@
-"""Reads a data set's files as its authors hand them out: JSON rows with their fields, pictures inside their folder."""
+"""A data set's files as its authors hand them out: which are missing, and the rows of its JSON files, one by one."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from data_prep.nesting import Shallow
+from data_prep.records import Record
 from mlplora_vlm.errors import MendableError, MendableErrors
-
-T = TypeVar("T")
-_WORDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 @dataclass(frozen=True)
@@ -42,70 +40,44 @@ class Official:
         if missing:
             raise missing[0] if len(missing) == 1 else MendableErrors(missing)
 
-    def rows(self, path: Path, key: str | None = None) -> list[Any]:
-        """The JSON file's list of rows, or that under ``key``; raises MendableError where it holds none."""
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            rows = rows if key is None else rows[key]
-            if not isinstance(rows, list):
-                raise TypeError("it holds no list of rows")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise self.damaged(path, error) from error
-        return rows
+    def rows(self, path: Path, key: str | None = None, called: str = "row") -> Iterator[Record]:
+        """The rows of the JSON file's list, or of that under ``key``, in its order; each ``called`` so by its number.
+
+        The file may be larger than memory; fractions are `Decimal`.  Raises MendableError where it holds no rows, and
+        where it breaks off.
+        """
+        import ijson
+
+        items = partial(ijson.items, prefix="item" if key is None else f"{key}.item")
+        for number, row in enumerate(self._streamed(path, items)):
+            yield f"{path}, {called} {number}", row
+
+    def entries(self, path: Path, called: str = "question") -> Iterator[Record]:
+        """The (key, value) pairs of the JSON file's object, in its order; each ``called`` so by its key.
+
+        Otherwise as `rows`.
+        """
+        import ijson
+
+        for key, value in self._streamed(path, partial(ijson.kvitems, prefix="")):
+            yield f"{path}, {called} {key:.80}", (key, value)
 
     def damaged(self, path: Path, error: Exception) -> MendableError:
         """The error for a file that is not what its name says."""
-        what = f"not an official {self.name} file ({type(error).__name__}: {error})"
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        what = f"not an official {self.name} file, or not all of it ({said:.200})"
         return MendableError(what, str(path), f"take it again from {self.page}")
 
-    def field(self, row: Any, key: str, kind: type[T], where: str) -> T:
-        """``row[key]``; raises MendableError, naming ``where``, where it is missing or of another kind."""
-        fix = f"take the file again from {self.page}"
-        if not isinstance(row, dict) or key not in row:
-            raise MendableError(f"a row lacks {key!r}", where, fix)
-        value = row[key]
-        if type(value) is not kind:  # by type: JSON's true is no number
-            raise MendableError(f"a row's {key!r} is {value!r:.80}, not {_WORDS.get(kind, kind.__name__)}", where, fix)
-        return value
+    def _streamed(self, path: Path, read: Callable[[Shallow], Iterator[Any]]) -> Iterator[Any]:
+        from ijson import JSONError
 
-    def texts(self, row: Any, key: str, where: str) -> tuple[str, ...]:
-        """``row[key]`` where it is a list of one or more texts; raises as `field` does."""
-        values = self.field(row, key, list, where)
-        if not values or not all(isinstance(value, str) for value in values):
-            what = f"a row's {key!r} is {values!r:.80}, not a list of texts"
-            raise MendableError(what, where, f"take the file again from {self.page}")
-        return tuple(values)
-
-
-class Pictures:
-    """The picture files under one folder, by the name that a row gives; none that lies outside is ever handed out.
-
-    ``missing`` says how to mend a picture that is not there.
-    """
-
-    def __init__(self, folder: Path, missing: str) -> None:
-        self.folder, self.missing = folder, missing
-        self._inside: dict[Path, bool] = {}  # of each folder: to resolve every file would take longer than reading rows
-
-    def __call__(self, name: str, where: str) -> Path:
-        """The file's path; raises MendableError for a name that leads out, also through a link, and for no file."""
-        path = self.folder / name
-        if ".." in PurePath(name).parts or PurePath(name).is_absolute():
-            raise self._leads_out(name, where)
-        if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file() raises for a name that is too long
-            raise MendableError("a picture is missing", str(path), self.missing)
-        if path.parent not in self._inside:
-            self._inside[path.parent] = self._is_inside(path.parent)
-        if not self._inside[path.parent] or (path.is_symlink() and not self._is_inside(path)):
-            raise self._leads_out(name, where)
-        return path
-
-    def _is_inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self.folder.resolve())
-
-    def _leads_out(self, name: str, where: str) -> MendableError:
-        return MendableError(
-            f"the picture {name!r} lies outside {self.folder}",
-            where,
-            "put the pictures into that folder itself: a row may name no other file",
-        )
+        some = False
+        try:
+            with path.open("rb") as file:
+                for row in read(Shallow(file)):
+                    yield row
+                    some = True
+        except (OSError, ValueError, JSONError) as error:
+            raise self.damaged(path, error) from error
+        if not some:
+            raise self.damaged(path, ValueError("it holds no rows"))

@@ -1,8 +1,10 @@
 """The named prompts, written once; training and evaluation ask in the same words.
 
-``short_answer`` is LLaVA-1.5's (github.com/haotian-liu/LLaVA, docs/Evaluation.md), also that of DocVQA and ChartQA in
-lmms-eval; ``caption`` is lmms-eval's for COCO (github.com/EvolvingLMMs-Lab/lmms-eval at commit 2bb5e98,
-lmms_eval/tasks/coco_cap/coco2014_cap_val.yaml).  ``as_written`` is for data that holds whole conversations.
+``short_answer`` and ``option_letter``, for questions that list their choices, are LLaVA-1.5's
+(github.com/haotian-liu/LLaVA at commit 05f156c, docs/Evaluation.md); lmms-eval asks in the same words, DocVQA, ChartQA,
+TextVQA and GQA in the one, ScienceQA in the other.  ``caption`` is lmms-eval's for COCO and Flickr30k
+(github.com/EvolvingLMMs-Lab/lmms-eval at commit 2bb5e98, lmms_eval/tasks/coco_cap/coco2014_cap_val.yaml).
+``as_written`` is for data that holds whole conversations.
 ``car_model`` is our own, and names what Stanford Cars' class names are made of.
 """
 
@@ -14,6 +16,7 @@ PROMPTS = {
     "as_written": "{question}",
     "caption": "Provide a one-sentence caption for the provided image.",
     "car_model": "Which car is this? Answer with its make, model, body type and year.",
+    "option_letter": "{question}\nAnswer with the option's letter from the given choices directly.",
     "short_answer": "{question}\nAnswer the question using a single word or phrase.",
 }
 

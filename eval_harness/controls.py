@@ -8,14 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
-from data_prep.example import Example
-from data_prep.images import picture_size
+from data_prep.example import Example, Picture
+from data_prep.images import Resized, picture_size
 from mlplora_vlm.errors import MendableError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def blank(examples: Sequence[Example]) -> list[Example]:
@@ -24,7 +20,7 @@ def blank(examples: Sequence[Example]) -> list[Example]:
 
     grey: dict[tuple[int, int], Image.Image] = {}
 
-    def of(picture: Path | Image.Image) -> Image.Image:
+    def of(picture: Picture) -> Image.Image:
         size = picture_size(picture)
         return grey.setdefault(size, Image.new("RGB", size, (128, 128, 128)))
 
@@ -72,8 +68,12 @@ def prior(examples: Sequence[Example], training: Iterable[Example]) -> list[str]
     ]
 
 
-def picture_key(picture: Path | Image) -> str:
-    """What tells a picture from others: its path, or the hash of its pixels."""
+def picture_key(picture: Picture) -> str:
+    """What tells a picture from others: its path, or the hash of its file or its pixels."""
     if isinstance(picture, Path):
         return str(picture)
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()
+    if isinstance(picture, Resized):
+        return f"{picture_key(picture.source)} {picture.size}"
     return hashlib.sha256(f"{picture.mode} {picture.size} ".encode() + picture.tobytes()).hexdigest()

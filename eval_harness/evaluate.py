@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data_prep.collate import PromptCollator
 from data_prep.prompts import PROMPTS
+from data_prep.rows import strict
 from data_prep.sources import open_source
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.generate import answers
@@ -65,9 +66,8 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
     were. Raises MendableError for an unknown task or category, and for rows that cannot be sent.
     """
     out, task = Path(out), _task(settings.task)
+    rows, note = task_sample(settings)
     source, folder = open_source(task.source), Path(settings.folder) if settings.folder else None
-    source.check(task.split, folder)
-    rows, note = sample(list(source.rows(task.split, folder)), settings.limit, settings.balance, settings.seed)
     categories = ["overall", *sorted({row.category for row in rows})]
     if settings.judge and settings.judge not in categories:
         raise MendableError(
@@ -82,12 +82,20 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
     parts = {"": run.answered("", rows)}
     for name in names:
         if name == "prior":
-            parts[name] = run.scored(name, rows, prior(rows, source.rows(task.prior_split, folder)))
+            parts[name] = run.scored(name, rows, prior(rows, strict(source.rows(task.prior_split, folder))))
         else:
             parts[name] = run.answered(name, blank(rows) if name == "blank" else shuffled(rows, settings.seed))
     result = _summary(run, parts, rows, note)
     write_json(out / "result.json", result)
     return result
+
+
+def task_sample(settings: EvalSection) -> tuple[list[Example], str | None]:
+    """(the rows that are asked, a note where they are a sample); raises MendableError where one cannot be used."""
+    task, folder = _task(settings.task), Path(settings.folder) if settings.folder else None
+    source = open_source(task.source)
+    source.check(task.split, folder)
+    return sample(list(strict(source.rows(task.split, folder))), settings.limit, settings.balance, settings.seed)
 
 
 def verdict(summary: dict[str, Any], judge: str | None) -> dict[str, str]:

@@ -42,7 +42,7 @@ def answers(
     collate, picture_tokens = PromptCollator(processor, prompt), PictureTokens(processor)
     lengths = [len(ids) for ids in token_ids(processor.tokenizer, [collate.text(example) for example in examples])]
     for number, example in enumerate(examples):
-        lengths[number] += sum(map(picture_tokens, example.images))
+        lengths[number] += picture_tokens(example.images)
     counts = [len(example.images) if processor.card.same_count else 0 for example in examples]
     order = sorted(range(len(examples)), key=lambda number: (counts[number], -lengths[number]))
     batches = [

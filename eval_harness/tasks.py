@@ -44,7 +44,8 @@ TASKS = {
 
 def task_examples(task: Task, folder: str | None, ids: Collection[str]) -> list[Example]:
     """The task's rows with these ids, in the source's order: result rows join their pictures again."""
+    from data_prep.rows import strict
     from data_prep.sources import open_source
 
-    rows = open_source(task.source).rows(task.split, Path(folder) if folder else None)
+    rows = strict(open_source(task.source).rows(task.split, Path(folder) if folder else None))
     return [row for row in rows if row.id in ids]

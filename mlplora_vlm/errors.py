@@ -16,6 +16,10 @@ class MendableError(Exception):
         self.what, self.where, self.fix = what, where, fix
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[type[MendableError], tuple[str, str, str]]:
+        """What another process raised says the same here."""
+        return MendableError, (self.what, self.where, self.fix)
+
     def __str__(self) -> str:
         lines = [self.what]
         if self.where:

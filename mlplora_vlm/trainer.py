@@ -7,22 +7,48 @@ number of processes or ZeRO stage.  The engine's fp32 masters need no file: the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from transformers import Trainer
 
 from mlplora_vlm.checkpoint import load_adapter
 from mlplora_vlm.files import read_json, write_json
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
+from mlplora_vlm.sampler import LengthGroupedSampler
 from mlplora_vlm.states import load_states, save_states
 
 SCHEDULE = "scheduler.json"
 
 
 class GeneratedAdapterTrainer(Trainer):
-    """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`."""
+    """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`.
+
+    ``lengths``: of each row of ``train_dataset`` its tokens, where batches are to be of rows of about the same length.
+    """
+
+    def __init__(self, *given: Any, lengths: Sequence[int] | None = None, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.lengths = lengths
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthGroupedSampler(self.lengths, self.get_total_train_batch_size(self.args), seed)
+
+    def get_train_dataloader(self) -> Any:
+        """This process's batches; their sampler is told of its epoch also where a resumed training skips the first.
+
+        There accelerate 1.15 looks for it at the process's shard of batches, where it only puts samplers of its own.
+        """
+        loader = super().get_train_dataloader()
+        if isinstance(shard := loader.batch_sampler, BatchSamplerShard):
+            shard.sampler = shard.batch_sampler.sampler
+        return loader
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer, before any engine wraps it."""

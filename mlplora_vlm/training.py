@@ -241,9 +241,11 @@ def train(
     arguments: TrainingArguments,
     held_back: Dataset | list[Any] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    lengths: Sequence[int] | None = None,
 ) -> Trainer:
     """Trains, resuming from the last whole checkpoint in ``arguments.output_dir`` where there is one.
 
+    ``lengths``: of each row of ``data`` its tokens, where batches are to be of rows of about the same length.
     Afterwards ``output_dir/adapter`` holds the adapter, ``training.json`` the loss curve and the times.
     """
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
@@ -259,6 +261,7 @@ def train(
         eval_dataset=held_back,
         optimizer_cls_and_kwargs=adapter_optimizer(model, settings, adapter),
         callbacks=[clock, *callbacks],
+        lengths=lengths,
     )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"

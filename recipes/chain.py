@@ -47,15 +47,19 @@ class Chain:
     def __init__(self, stages: Sequence[Stage], recipe: Recipe, out: Path) -> None:
         self.stages, self.recipe, self.out = {stage.name: stage for stage in stages}, recipe, out
 
-    def run(self, start: str | None = None, only: str | None = None, force: bool = False) -> dict[str, Any]:
+    def run(
+        self, start: str | None = None, only: str | None = None, force: bool = False, until: str | None = None
+    ) -> dict[str, Any]:
         """Runs what is not done yet and returns every stage's stamp.
 
-        ``start``: from this stage on everything is done anew; ``only``: this stage alone, anew; ``force``: all anew,
-        or leave to throw away a training of another recipe.  Raises `MendableError` where that is refused.
+        ``start``: from this stage on everything is done anew; ``only``: this stage alone, anew; ``until``: no stage
+        after this one; ``force``: all anew, or leave to throw away a training of another recipe.  Raises
+        `MendableError` where that is refused.
         """
-        for name in filter(None, (start, only)):
+        for name in filter(None, (start, only, until)):
             self._known(name)
         names = list(self.stages)
+        names = names[: names.index(until) + 1] if until else names
         anew = set(names[names.index(start) :] if start else [only] if only else names if force else [])
         with locked(self.out):
             self._refuse_other_training(force)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.demo.models import EMBEDDED
 from data_prep.prompts import PROMPTS
-from data_prep.sources import SOURCES
+from data_prep.section import SourceSection
+from data_prep.sources import SOURCES, misplaced_options
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import did_you_mean
 from mlplora_vlm.kinds import KINDS
@@ -31,13 +32,19 @@ def cross_problems(recipe: Recipe, broken: Collection[str]) -> Iterator[Problem]
 
 
 def source_exists(recipe: Recipe) -> Iterator[Problem]:
-    """The source, as data_prep/sources/ has it."""
-    yield from _known("data.source", recipe.data.source, SOURCES, "data_prep/sources/")
+    """The sources, as data_prep/sources/ has them, and the keys that each of them takes."""
+    for key, section in _sources(recipe):
+        unknown = list(_known(f"{key}.source", section.source, SOURCES, "data_prep/sources/"))
+        yield from unknown
+        if not unknown:
+            for option, what, fix in misplaced_options(section):
+                yield f"{key}.{option}", what, fix
 
 
 def prompt_exists(recipe: Recipe) -> Iterator[Problem]:
-    """The prompt, as data_prep/prompts.py has it."""
-    yield from _known("data.prompt", recipe.data.prompt, PROMPTS, "data_prep/prompts.py")
+    """The prompts, as data_prep/prompts.py has them."""
+    for key, section in _sources(recipe):
+        yield from _known(f"{key}.prompt", section.prompt, PROMPTS, "data_prep/prompts.py")
 
 
 def task_exists(recipe: Recipe) -> Iterator[Problem]:
@@ -54,12 +61,13 @@ def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
 def held_out(recipe: Recipe) -> Iterator[Problem]:
     """A score on rows that were trained on means nothing."""
     task = TASKS.get(recipe.eval.task)
-    if task and not task.by_heart and (task.source, task.split) == (recipe.data.source, recipe.data.split):
-        yield (
-            "data.split",
-            f"task {recipe.eval.task} is measured on this very split",
-            "train on another split, or take another task",
-        )
+    for key, section in _sources(recipe):
+        if task and not task.by_heart and (task.source, task.split) == (section.source, section.split):
+            yield (
+                f"{key}.split",
+                f"task {recipe.eval.task} is measured on this very split",
+                "train on another split, or take another task",
+            )
 
 
 def by_heart(recipe: Recipe) -> Iterator[Problem]:
@@ -72,6 +80,7 @@ def by_heart(recipe: Recipe) -> Iterator[Problem]:
         ("data.split", recipe.data.split, task.split),
         ("data.prompt", recipe.data.prompt, task.prompt),
         ("data.limit", recipe.data.limit, 0),
+        ("data.mixed_with", recipe.data.mixed_with, {}),
         ("train.eval_steps", recipe.train.eval_steps, 0),  # nothing is held back
     ):
         if value != needed:
@@ -222,6 +231,13 @@ CHECKS = (
 )
 
 
+def _sources(recipe: Recipe) -> Iterator[tuple[str, SourceSection]]:
+    """(key, section) of every source of the mixture."""
+    yield "data", recipe.data
+    for name, section in recipe.data.mixed_with.items():
+        yield f"data.mixed_with.{name}", section
+
+
 def _known(key: str, name: str, known: Collection[str], where: str) -> Iterator[Problem]:
     if name not in known:
         yield key, f"there is no {name!r}{did_you_mean(name, known)}", f"{where} has: {', '.join(sorted(known))}"
@@ -242,4 +258,9 @@ class _Sound:
         if path in self._broken:
             raise _BrokenKey(path)
         inner = getattr(self._target, name)
+        if isinstance(inner, dict):
+            return {
+                key: _Sound(one, f"{path}.{key}", self._broken) if dataclasses.is_dataclass(one) else one
+                for key, one in inner.items()
+            }
         return _Sound(inner, path, self._broken) if dataclasses.is_dataclass(inner) else inner

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from data_prep.sources import open_source
+from data_prep.section import SourceSection
+from data_prep.sources import check_source
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError, MendableErrors
 from recipes.recipe import Recipe
@@ -202,23 +203,16 @@ def _reachable(url: str, seconds: float = 3.0) -> bool:
 
 def _data(recipe: Recipe) -> Iterator[MendableError]:
     task = TASKS[recipe.eval.task]
-    wanted = [
-        ("data", recipe.data.source, recipe.data.split, recipe.data.folder),
-        ("eval", task.source, task.split, recipe.eval.folder),
-    ]
-    if "prior" in recipe.eval.controls:
-        wanted.append(("eval", task.source, task.prior_split, recipe.eval.folder))
-    for section, source, split, folder in wanted:
+    wanted = [("data", section) for section in recipe.data.sources().values()]
+    splits = [task.split, *([task.prior_split] if "prior" in recipe.eval.controls else [])]
+    wanted += [("eval", SourceSection(task.source, split, recipe.eval.folder)) for split in splits]
+    for key, section in wanted:
         try:
-            open_source(source).check(split, Path(folder).expanduser() if folder else None)
+            check_source(section)
         except MendableErrors as several:
             yield from several.errors
         except MendableError as error:
-            yield (
-                error
-                if error.fix
-                else MendableError(error.what, error.where or f"{section}.folder", f"set {section}.folder")
-            )
+            yield error if error.fix else MendableError(error.what, error.where or f"{key}.folder", f"set {key}.folder")
 
 
 def _nvidia_smi() -> tuple[float, ...]:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep import public_sets
 from eval_harness import charts, facts, numbers
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_text
 from recipes.family_table import proof_table, vllm_table
 from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files, recipe_text
+from recipes.source_table import source_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
@@ -53,6 +55,9 @@ def update(root: Path, check: bool = False) -> list[Path]:
         (root / "docs" / "parity.md", "parity", parity_table(root)),
         (root / "docs" / "families.md", "families", markdown(*proof_table(root))),
         (root / "docs" / "families.md", "vllm", markdown(*vllm_table())),
+        (root / "docs" / "data.md", "sources", markdown(*source_table())),
+        (root / "docs" / "downloads.md", "sets", markdown(*public_sets.licences())),
+        (root / "docs" / "downloads.md", "files", markdown(*public_sets.table())),
     ]
     texts = {path: path.read_text("utf-8") if path.exists() else "" for path, _, _ in tables}
     wanted = dict(texts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from data_prep.dataset import DataSection
+from data_prep.section import DataSection
 from eval_harness.evaluate import EvalSection
 from mlplora_vlm.attach import AdapterSection
 from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean

@@ -1,4 +1,4 @@
-"""prepare → attach → before → train → after → collapse → merge → verify: what each stage does, in a few lines each.
+"""prepare → leaks → attach → before → train → after → collapse → merge → verify: each in a few lines.
 
 Every function takes the recipe and the output folder and returns what result.json says of the stage.
 """
@@ -20,24 +20,26 @@ REFERENCE_ROWS, COMPARED_ANSWERS = 16, 128
 
 
 def prepare(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Gets the model's files and checks every training row; the ids of rows left out are written down."""
-    from data_prep.dataset import load_examples
-    from data_prep.lengths import usable
+    """Gets the model's files, and checks every training row: out/data has the rows, the rejects and the report."""
     from mlplora_vlm.load import load_processor, resolve_dtype
+    from recipes.data import prepare_data, said
 
-    path = model_path(recipe.model.id)
-    processor = load_processor(path, recipe.model)
-    rows, held_back = _split(recipe, load_examples)
-    kept, left_out = usable([*rows, *held_back], processor, recipe.data.prompt, recipe.data.max_length)
-    if not kept:
-        raise MendableError(f"no training row can be used: {left_out}", "data", "see data.max_length and the source")
-    ids = {row.id for row in kept}
-    write_json(out / ".stages" / "left_out.json", [row.id for row in [*rows, *held_back] if row.id not in ids])
-    for reason, count in left_out.items():
-        print(f"left out: {count:,} rows with {reason}", flush=True)
-    print(f"{len(kept):,} rows", flush=True)
+    report = prepare_data(recipe, load_processor(model_path(recipe.model.id), recipe.model), out / "data")
+    print(said(report, out / "data"), flush=True)
     dtype = str(resolve_dtype(recipe.model.dtype)).removeprefix("torch.")
-    return {"rows": len(kept), "left_out": left_out, "dtype": dtype}
+    return {"rows": report["rows"], "left_out": report["left_out"], "dtype": dtype}
+
+
+def leaks(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Looks for the evaluation's pictures among those trained on, pixel by pixel; what is found goes to the report."""
+    from recipes.data import report_leaks
+
+    found = report_leaks(recipe, out / "data")
+    if found:
+        print(
+            f"{found:,} pictures of the evaluation are also trained on: see {out / 'data' / 'report.html'}", flush=True
+        )
+    return {"pictures": found}
 
 
 def attach(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def train_process(recipe: Recipe, out: Path) -> None:
     from transformers import set_seed
 
     from data_prep.collate import TrainCollator
-    from data_prep.dataset import load_examples
+    from data_prep.prepared import load_prepared
     from mlplora_vlm.attach import attach as attach_adapter
     from mlplora_vlm.load import load_model, load_processor, resolve_dtype
     from mlplora_vlm.start import keep_start
@@ -96,11 +98,13 @@ def train_process(recipe: Recipe, out: Path) -> None:
     set_seed(recipe.train.seed)
     tuned, _ = attach_adapter(model, recipe.adapter)
     keep_start(tuned, folder, write=arguments.process_index == 0)
-    left_out = set(read_json(out / ".stages" / "left_out.json"))
-    rows, held_back = ([row for row in part if row.id not in left_out] for part in _split(recipe, load_examples))
-    collator = TrainCollator(load_processor(path, recipe.model), recipe.data.prompt)
-    trainer = train_adapter(tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None)
-    batch = collator(rows[:REFERENCE_ROWS])
+    rows, held_back = load_prepared(recipe.data, out / "data", recipe.train.seed)
+    collator = TrainCollator(load_processor(path, recipe.model), "as_written")
+    lengths = rows["length"] if recipe.data.group_by_length else None
+    trainer = train_adapter(
+        tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None, lengths=lengths
+    )
+    batch = collator([rows[number] for number in range(min(REFERENCE_ROWS, len(rows)))])
     file = folder / "reference.safetensors" if trainer.is_world_process_zero() else None
     save_reference(trainer.model_wrapped, batch, file)
 
@@ -174,14 +178,9 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
     return facts
 
 
-def _split(recipe: Recipe, load_examples: Any) -> Any:
-    """(training, held-back) rows; the same in every stage and process."""
-    held_back = recipe.train.eval_rows if recipe.train.eval_steps else 0
-    return load_examples(recipe.data, recipe.train.seed, held_back)
-
-
 STAGES = (
-    Stage("prepare", prepare, ("model", "data", "train"), ()),
+    Stage("prepare", prepare, ("model", "data", "train"), (), ("data",)),
+    Stage("leaks", leaks, ("data", "eval"), ("prepare",)),
     Stage("attach", attach, ("model", "data", "adapter", "train", "eval", "hardware"), ("prepare",)),
     Stage("before", before, ("model", "eval"), (), ("eval/before",), resumes=True),
     Stage("train", train, ("model", "data", "adapter", "train"), ("prepare",), ("train",), resumes=True),

@@ -37,13 +37,14 @@ class _Unfit(Exception):
 
 def field_docs(cls: type[Any]) -> dict[str, str]:
     """The docstring under each field of a dataclass, by field name: the help text of the key."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(tree, ast.ClassDef)
     docs: dict[str, str] = {}
-    for here, after in zip(tree.body, tree.body[1:], strict=False):
-        match here, after:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                docs[name] = " ".join(text.split())
+    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(tree, ast.ClassDef)
+        for here, after in zip(tree.body, tree.body[1:], strict=False):
+            match here, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = " ".join(text.split())
     return docs
 
 
@@ -78,6 +79,10 @@ def build(cls: type[T], value: Value, path: str, findings: Findings) -> T:
             if dataclasses.is_dataclass(hints[name]):
                 built[name] = build(hints[name], given[name], key, findings)
                 continue
+            sections = given[name].data
+            if (inner := _named_sections(hints[name])) and isinstance(sections, dict):
+                built[name] = {own: build(inner, one, f"{key}.{own}", findings) for own, one in sections.items()}
+                continue
             try:
                 built[name] = read(hints[name], given[name])
                 continue
@@ -108,6 +113,12 @@ def add_problems(section: Any, value: Value, path: str, findings: Findings) -> N
         inner = getattr(section, field.name)
         if dataclasses.is_dataclass(inner) and hasattr(inner, "problems"):
             add_problems(inner, given.get(field.name, value), f"{path}.{field.name}", findings)
+        elif isinstance(inner, dict):
+            place = given.get(field.name, value)
+            for own, one in inner.items():
+                if dataclasses.is_dataclass(one):
+                    there = place.data.get(own, place) if isinstance(place.data, dict) else place
+                    add_problems(one, there, f"{path}.{field.name}.{own}", findings)
 
 
 def read(hint: Any, value: Value) -> Any:
@@ -124,6 +135,12 @@ def read(hint: Any, value: Value) -> Any:
             return data
         choices = [str(choice) for choice in arguments]
         raise _Unfit(f"expected one of {', '.join(choices)}, got {_said(value)}{did_you_mean(value.text, choices)}")
+    if origin is dict:
+        if data is None:  # a preset takes back what the recipe says
+            return {}
+        if not isinstance(data, dict) or dataclasses.is_dataclass(arguments[1]):
+            raise _Unfit(f"expected keys with values, got {_said(value)}")
+        return {name: read(arguments[1], inner) for name, inner in data.items()}
     if origin is tuple:
         if not isinstance(data, list):
             raise _Unfit(f"expected a list, got {_said(value)}")
@@ -133,6 +150,12 @@ def read(hint: Any, value: Value) -> Any:
             raise _Unfit(f"{', '.join(twice)} is named twice")
         return tuple(items)
     return _scalar(hint, value)
+
+
+def _named_sections(hint: Any) -> type[Any] | None:
+    """The dataclass where a field holds several of it by name."""
+    inner = get_args(hint)[1] if get_origin(hint) is dict else None
+    return inner if dataclasses.is_dataclass(inner) and isinstance(inner, type) else None
 
 
 def _scalar(hint: Any, value: Value) -> Any:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.demo.captions import known_pictures, prompt_and_caption
 from data_prep.demo.packages import package_version
 from data_prep.demo.smollm2_llava import PROJECTOR, build
+from data_prep.rows import strict
 from data_prep.sources import easy_vqa
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import write_json
@@ -88,7 +89,7 @@ def align(settings: Settings, out: Path) -> dict:
     start = time.perf_counter()
     model, processor = build(projector=None)
     model.requires_grad_(False)
-    shows = known_pictures(easy_vqa.rows("train"))
+    shows = known_pictures(strict(easy_vqa.rows("train")))
     paths = sorted(shows, key=lambda path: int(path.stem))
     random.shuffle(paths)
     pictures = _look(model, processor, paths, [shows[path] for path in paths])

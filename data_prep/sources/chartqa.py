@@ -8,10 +8,16 @@ and ``test`` likewise.  28,299 train, 1,920 val and 2,500 test questions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from data_prep.columns import numbered
+from data_prep.confined import Pictures
 from data_prep.example import Example
-from data_prep.official import Official, Pictures
+from data_prep.fields import field
+from data_prep.official import Official
+from data_prep.rows import Row
 from data_prep.sources import known_split
 
 SPLITS = ("train", "val", "test")
@@ -27,27 +33,28 @@ def check(split: str, folder: Path | None = None) -> None:
     CHARTQA.present((path, f"{CHARTQA.page}, folder 'ChartQA Dataset'") for path in wanted)
 
 
-def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
+def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
     """The split's written questions in their file's order, then the generated ones; the category says which.
 
-    Raises MendableError for a missing or damaged file, or a missing picture.
+    Raises MendableError for a missing or damaged file.
     """
     check(split, folder)
     folder = CHARTQA.given(folder)
     pictures = Pictures(folder / split / "png", f"take the folder again from {CHARTQA.page}")
+
+    def example(row: Any, where: str, number: int, kind: str) -> Example:
+        answer = field(row, "label", str, where)
+        return Example(
+            id=f"chartqa/{split}/{kind}/{number:06d}",
+            images=(pictures(field(row, "imgname", str, where), where),),
+            question=field(row, "query", str, where),
+            answer=answer,
+            references=(answer,),
+            category=kind,
+        )
+
     for kind in KINDS:
-        path = _questions(split, kind, folder)
-        for number, row in enumerate(CHARTQA.rows(path)):
-            where = f"{path}, row {number}"
-            answer = CHARTQA.field(row, "label", str, where)
-            yield Example(
-                id=f"chartqa/{split}/{kind}/{number:06d}",
-                images=(pictures(CHARTQA.field(row, "imgname", str, where), where),),
-                question=CHARTQA.field(row, "query", str, where),
-                answer=answer,
-                references=(answer,),
-                category=kind,
-            )
+        yield from numbered(CHARTQA.rows(_questions(split, kind, folder)), partial(example, kind=kind))
 
 
 def _questions(split: str, kind: str, folder: Path) -> Path:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from data_prep.confined import Pictures
 from data_prep.example import Example
-from data_prep.official import Official, Pictures
+from data_prep.fields import field, texts
+from data_prep.official import Official
+from data_prep.rows import Row, each
 from data_prep.sources import known_split
 
 SPLITS = ("train", "val")
@@ -26,26 +30,27 @@ def check(split: str, folder: Path | None = None) -> None:
     DOCVQA.present([(_questions(split, folder), questions), (folder / "spdocvqa_images", pictures)])
 
 
-def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
+def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
     """The split's questions in the file's order; any of the answers counts as right, and the first is taught.
 
-    Raises MendableError for a missing or damaged file, a question without an answer, or a missing picture.
+    Raises MendableError for a missing or damaged file.
     """
     check(split, folder)
     folder = DOCVQA.given(folder)
-    path = _questions(split, folder)
     pictures = Pictures(folder / "spdocvqa_images", f"unpack spdocvqa_images.tar.gz ({DOCVQA.page}) there")
-    for number, row in enumerate(DOCVQA.rows(path, "data")):
-        where = f"{path}, row {number}"
-        answers = DOCVQA.texts(row, "answers", where)
-        yield Example(
-            id=f"docvqa/{split}/{DOCVQA.field(row, 'questionId', int, where)}",
-            images=(pictures(DOCVQA.field(row, "image", str, where).removeprefix("documents/"), where),),
-            question=DOCVQA.field(row, "question", str, where),
+
+    def example(row: Any, where: str) -> Example:
+        answers = texts(row, "answers", where)
+        return Example(
+            id=f"docvqa/{split}/{field(row, 'questionId', int, where)}",
+            images=(pictures(field(row, "image", str, where).removeprefix("documents/"), where),),
+            question=field(row, "question", str, where),
             answer=answers[0],
             references=answers,
             category="document",
         )
+
+    yield from each(DOCVQA.rows(_questions(split, folder), "data"), example)
 
 
 def _questions(split: str, folder: Path) -> Path:

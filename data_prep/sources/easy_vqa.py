@@ -33,6 +33,7 @@ def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
             answer=answer,
             references=(answer,),
             category="yes/no" if answer in ("yes", "no") else "open",
+            where=f"{path}, row {number}",
         )
 
 

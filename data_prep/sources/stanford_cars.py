@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_prep.columns import numbered
+from data_prep.confined import Pictures
 from data_prep.example import Example
-from data_prep.official import Official, Pictures
+from data_prep.fields import field
+from data_prep.official import Official
+from data_prep.rows import Row, RowError
 from data_prep.sources import known_split
-from mlplora_vlm.errors import MendableError
 
 SPLITS = ("train", "test")
 CARS = Official("Stanford Cars", "https://github.com/pytorch/vision/issues/7545")
@@ -28,29 +31,31 @@ def check(split: str, folder: Path | None = None) -> None:
     CARS.present((path, f"a copy that {CARS.page} names") for path in wanted)
 
 
-def rows(split: str, folder: Path | None = None) -> Iterator[Example]:
+def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
     """The split's pictures in the file's order, each with its class name as the answer and without a question.
 
-    Raises MendableError for a missing or damaged file, a class without a name, or a missing picture.
+    Raises MendableError for a missing or damaged file.
     """
     check(split, folder)
     folder = CARS.given(folder)
-    names = _matlab(_class_names(folder), "class_names")
-    path = _annotations(split, folder)
+    names, path = _matlab(_class_names(folder), "class_names"), _annotations(split, folder)
     pictures = Pictures(folder / f"cars_{split}", f"take the folder again from a copy that {CARS.page} names")
-    for number, row in enumerate(_matlab(path, "annotations")):
-        where = f"{path}, row {number}"
-        car = CARS.field(row, "class", int, where)  # counted from 1, as MATLAB does
+
+    def example(row: Any, where: str, number: int) -> Example:
+        car = field(row, "class", int, where)  # counted from 1, as MATLAB does
         if not 1 <= car <= len(names):
-            raise MendableError(f"class {car} has no name", where, f"{_class_names(folder)} names 1 to {len(names)}")
-        yield Example(
+            raise RowError("no annotation", f"class {car} has no name: {_class_names(folder).name} has {len(names)}")
+        return Example(
             id=f"stanford_cars/{split}/{number:06d}",
-            images=(pictures(CARS.field(row, "fname", str, where), where),),
+            images=(pictures(field(row, "fname", str, where), where),),
             question="",
             answer=names[car - 1],
             references=(names[car - 1],),
             category="car",
         )
+
+    found = enumerate(_matlab(path, "annotations"))
+    yield from numbered(((f"{path}, row {number}", row) for number, row in found), example)
 
 
 def _class_names(folder: Path) -> Path:

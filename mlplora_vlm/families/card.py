@@ -66,6 +66,8 @@ class FamilyCard:
     """The projector is a bare weight: it can be trained in full, and no adapter goes on it."""
     same_count: bool = False
     """Rows of a batch are only independent of each other where they hold equally many pictures."""
+    counted_together: bool = False
+    """A row's pictures cost otherwise together than each of them alone."""
     recurrent: bool = False
     """Whether layers carry a state from token to token, so padded rows can differ from single ones by rounding."""
     vllm: str = ""

@@ -39,6 +39,7 @@ CARD = FamilyCard(
     placeholder="<image>",
     pictures=Pictures(limit=partial(by_grid, filled=filled)),
     mirrored=("image_grid_pinpoints",),
+    counted_together=True,
     chat_template=CHAT_TEMPLATE,
     unusable_template="message['role'] + ' '",
     former=llava.CARD.former,

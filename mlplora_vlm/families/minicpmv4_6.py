@@ -80,6 +80,7 @@ CARD = FamilyCard(
     pictures=Pictures(limit=fewer_slices, tokens=by_slices),
     mend=merge_at_once,
     template_options=QWEN3_5.template_options,
+    counted_together=True,  # they are numbered, and the eleventh's number has two digits
     recurrent=True,
     vllm="Language adapters alone; serve the merged model where tower or projector was adapted.",
 )

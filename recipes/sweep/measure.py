@@ -34,25 +34,24 @@ class Base:
         path = model_path(recipe.model.id)
         self.model = load_model(path, recipe.model, best_device())
         self.processor = load_processor(path, recipe.model)
-        self.collator = TrainCollator(self.processor, recipe.data.prompt)
+        self.collator = TrainCollator(self.processor, "as_written")
         self.cache = VisionCache(self.model)
+        self._folder = TemporaryDirectory(prefix="sweep-")
         self._rows: dict[tuple[int, int], tuple[list[Example], list[Example]]] = {}
 
     def rows(self, recipe: Recipe) -> tuple[list[Example], list[Example]]:
         """(training, held-out) rows that can be used, as the recipe's own training would draw them."""
-        from data_prep.dataset import load_examples
-        from data_prep.lengths import usable
+        from data_prep.prepared import load_prepared, prepare
+        from data_prep.record import to_example
 
-        key = (recipe.train.seed, recipe.train.eval_rows)
+        seed, held_out = key = (recipe.train.seed, recipe.train.eval_rows)
         if key not in self._rows:
-            drawn = load_examples(recipe.data, *key)
-            kept = [
-                usable(part, self.processor, recipe.data.prompt, recipe.data.max_length, progress=False)[0]
-                for part in drawn
-            ]
-            if not all(kept):
-                raise MendableError("no row of training or held-out data can be used", "data", "see data.max_length")
-            self._rows[key] = kept[0], kept[1]
+            folder = Path(self._folder.name) / f"{seed}-{held_out}"
+            prepare(recipe.data, self.processor, folder, seed, held_out, progress=False)
+            training, aside = ([to_example(row) for row in part] for part in load_prepared(recipe.data, folder, seed))
+            if not aside:
+                raise MendableError("no held-out row can be used", "train.eval_rows", "hold back more")
+            self._rows[key] = training, aside
         return self._rows[key]
 
 

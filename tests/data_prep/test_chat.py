@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from chat_processors import processors
 from PIL import Image
 
-from data_prep.chat import check_text, messages, prompt_text, render, special_tokens
-from data_prep.example import Example
+from data_prep.chat import GENERATION, check_text, messages, prompt_text, render, special_tokens
+from data_prep.example import PICTURE, Example
+from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
 PROCESSORS = processors()
@@ -130,3 +133,60 @@ def test_control_tokens_before_the_answer_are_learnt():
     text, spans = render(processor, chat)
     assert [text[start:end] for start, end in spans] == ["<|im_start|>a<|im_end|>"] * 2
     assert text == "<user><|im_start|>u<|im_end|><assistant><|im_start|>a<|im_end|>" * 2
+
+
+MARKED = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+    "{%- if m['role'] == 'assistant' %}{% generation %}"
+    "{% for c in m['content'] %}{{ c['text'] }}{% endfor %}{{ '<|im_end|>\n' }}{%- endgeneration -%}"
+    "{% else %}{% for c in m['content'] %}{{ '<image>' if c['type'] == 'image' else c['text'] }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def with_template(template):
+    processor = processors()["chatml"]
+    processor.stock.chat_template = template
+    return processor
+
+
+def test_a_template_s_own_generation_blocks_say_what_is_learnt():
+    chat = turns("a?", "a", "what?", "b b")
+    marked, plain = with_template(MARKED), with_template(GENERATION.sub("", MARKED))
+    text, spans = render(marked, chat)
+    assert (text, spans) == render(plain, chat)
+    assert [text[start:end] for start, end in spans] == ["a<|im_end|>", "b b<|im_end|>"]
+
+
+def test_a_generation_block_may_hold_what_no_prompt_writes():
+    thinking = MARKED.replace("{% generation %}", "{% generation %}{{ '<think></think>' }}")
+    text, spans = render(with_template(thinking), turns("a?", "a", "what?", "b"))
+    assert [text[start:end] for start, end in spans] == [f"<think></think>{end}<|im_end|>" for end in "ab"]
+
+
+def test_generation_blocks_that_miss_an_answer_are_refused():
+    lost = MARKED.replace("m['role'] == 'assistant'", "m['role'] == 'assistant' and loop.last")
+    with pytest.raises(MendableError, match="marks 1 answers"):
+        render(with_template(lost), turns("a?", "a", "what?", "b"))
+
+
+def test_pictures_stand_where_the_signs_are():
+    row = replace(example(f"left {PICTURE} or {PICTURE}?", pictures=3), earlier=((f"{PICTURE}", "yes"),))
+    first, _, second, _ = messages(row, "as_written")
+    assert first["content"] == [{"type": "image"}]
+    texts = [part.get("text") for part in second["content"]]
+    assert texts == ["left ", None, " or ", None, "?"]
+    with pytest.raises(MendableError, match="mark 3 pictures, and the row has 2"):
+        messages(replace(row, images=row.images[:2]), "as_written")
+
+
+def test_a_system_text_heads_the_chat():
+    system, user, _ = messages(replace(example(), system=" Be brief.\n"), "as_written")
+    assert system == {"role": "system", "content": [{"type": "text", "text": "Be brief."}]} and user["role"] == "user"
+
+
+def test_a_conversation_that_the_template_refuses_is_a_row_s_fault():
+    processor = with_template("{{ raise_exception('no system turn here') }}")
+    with pytest.raises(RowError, match="no system turn here"):
+        render(processor, turns("a?", "a"))

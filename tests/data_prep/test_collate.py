@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from chat_processors import processors
@@ -16,7 +14,6 @@ from data_prep.chat import special_tokens, text_problem
 from data_prep.collate import IGNORED, PromptCollator, TrainCollator
 from data_prep.example import Example
 from data_prep.labels import carried_over
-from data_prep.lengths import PictureTokens, token_length, usable
 from mlplora_vlm.errors import MendableError
 
 PROCESSORS = processors()
@@ -140,35 +137,10 @@ def test_labels_are_carried_over_whatever_stands_around_a_picture():
     assert carried_over([1, 9], [False, False], [1, 9, 9, 9], "row") == [False] * 4
 
 
-@pytest.mark.parametrize("pictures", [0, 1, 3])
-def test_token_length_is_the_batch_s(pictures):
-    row = example(pictures=pictures)
-    ids = TrainCollator(PROCESSORS["chatml"])([row])["attention_mask"][0]
-    assert token_length(PROCESSORS["chatml"], row, "short_answer") == int(ids.sum())
-
-
-def test_unusable_rows_are_left_out_and_counted():
-    long = example("why " * 50)
-    limit = token_length(PROCESSORS["chatml"], long, "short_answer") - 1
-    good = [example(name=str(number)) for number in range(600)]  # more than are read at once
-    rows = [*good[:300], long, example(answer=" \n"), example("what is <image>?"), *good[300:]]
-    kept, left_out = usable(iter(rows), PROCESSORS["chatml"], "short_answer", limit, progress=False)
-    assert kept == good
-    assert left_out == {
-        "no answer": 1,
-        "control tokens or broken signs in the text": 1,
-        f"more than {limit} tokens": 1,
-    }
-    assert usable([long], PROCESSORS["chatml"], "short_answer", limit + 1, progress=False) == ([long], {})
-
-
-def test_pictures_are_measured_by_their_header(tmp_path, monkeypatch):
-    path = tmp_path / "picture.png"
-    Image.new("RGB", (33, 44)).save(path)
-    measure = PictureTokens(PROCESSORS["chatml"])
-    assert measure(path) == TOKENS_OF_A_PICTURE
-    path.unlink()
-    assert measure(path) == TOKENS_OF_A_PICTURE  # remembered
-    row = replace(example(), images=(tmp_path / "missing.png",))
-    with pytest.raises(MendableError, match=r"missing\.png"):
-        usable([row], PROCESSORS["chatml"], "short_answer", 100, progress=False)
+def test_labels_are_carried_over_between_pictures_too():
+    ids = [1, 9, 4, 5, 2, 6, 9, 4, 7, 2]  # 9 stands for a picture, 2 ends a turn
+    mask = [False] * 3 + [True, True] + [False] * 3 + [True, True]
+    wide = [1, 8, 9, 9, 4, 5, 2, 6, 8, 9, 9, 8, 4, 7, 2]
+    assert carried_over(ids, mask, wide, "row") == [token in (5, 7, 2) for token in wide]
+    with pytest.raises(MendableError, match="row"):
+        carried_over(ids, mask, [1, 9, 9, 4, 3, 2, 6, 9, 9, 4, 7, 2], "row")

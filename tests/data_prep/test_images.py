@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+from pathlib import Path
+
+import hostile_pictures
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data_prep import images
-from data_prep.images import open_image, picture_size
+from data_prep.images import Resized, inspect, open_image, picture_size
+from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+PLAIN, MENDED, REFUSED = hostile_pictures.plain(), hostile_pictures.mended(), hostile_pictures.refused()
+WANTED = {name: (file, ()) for name, file in PLAIN.items()} | MENDED
 
 
 def saved(tmp_path, picture, name="picture.png", **options):
@@ -93,7 +101,7 @@ def test_what_is_no_picture_or_missing_is_named(tmp_path):
 
 def test_decompression_bombs_are_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 99)
-    with pytest.raises(MendableError, match=r"(?s)10 x 10 pixels.*picture\.png"):
+    with pytest.raises(MendableError, match=r"picture\.png: 10 x 10 pixels"):
         open_image(saved(tmp_path, Image.new("L", (10, 10))))
 
 
@@ -101,3 +109,86 @@ def test_the_source_picture_is_left_alone():
     source = Image.new("RGB", (2, 2), RED)
     open_image(source).putpixel((0, 0), BLUE)
     assert source.getpixel((0, 0)) == RED
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # where Pillow opens the file alone
+@pytest.mark.parametrize("name", WANTED)
+def test_what_was_mended_is_said(tmp_path, name):
+    file, repairs = WANTED[name]
+    path = tmp_path / name
+    path.write_bytes(file)
+    found, picture = inspect(path), open_image(path)
+    assert found.repairs == repairs
+    assert found.size == picture.size == picture_size(path) == hostile_pictures.SIZE
+    assert (picture.mode, picture.info, picture.getexif()) == ("RGB", {}, {})
+    in_memory = tuple(repair for repair in repairs if "suffix" not in repair)
+    assert inspect(file) == images.Inspected(found.size, found.digest, in_memory)
+    assert picture_size(file) == found.size and open_image(file).tobytes() == picture.tobytes()
+    with Image.open(path) as lazy:
+        assert picture_size(lazy) == found.size and inspect(lazy).digest == found.digest
+    assert inspect(hostile_pictures.encoded(picture, "PNG")) == images.Inspected(found.size, found.digest, ())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_used_is_refused_with_its_reason(tmp_path, name):
+    file, reason = REFUSED[name]
+    path = tmp_path / name
+    path.write_bytes(file)
+    for read in (inspect, open_image):
+        for source in (path, file):
+            with pytest.raises(RowError) as error:
+                read(source)
+            assert error.value.reason == reason
+            assert ("a picture in memory" if source is file else str(path)) in error.value.what
+
+
+def test_a_missing_file_has_its_own_reason(tmp_path):
+    for read in (inspect, open_image, picture_size):
+        with pytest.raises(RowError, match=r"there is no picture .*none\.png") as error:
+            read(tmp_path / "none.png")
+        assert error.value.reason == "missing picture"
+    for odd in (Path("a\0b.png"), Path("\ud800.png"), Path("a" * 5000), tmp_path):
+        with pytest.raises(RowError):
+            inspect(odd)
+
+
+def test_every_turn_is_that_of_exif():
+    for number in range(1, 9):
+        file = hostile_pictures.oriented(number, "PNG")
+        with Image.open(io.BytesIO(file)) as stored:
+            assert open_image(file).tobytes() == ImageOps.exif_transpose(stored).tobytes()
+
+
+def test_no_other_program_is_started(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given: started.append(given))
+    file = hostile_pictures.refused()["printed.eps"][0]
+    with Image.open(io.BytesIO(file)) as drawing, pytest.raises(AssertionError):
+        drawing.load()  # nothing was drawn
+    assert len(started) == 1  # as Pillow by itself does
+    with pytest.raises(RowError):
+        open_image(file)
+    assert len(started) == 1
+
+
+def test_digest_is_of_size_and_pixels():
+    tall, wide = Image.new("RGB", (2, 300), RED), Image.new("RGB", (300, 2), RED)
+    assert inspect(tall).digest != inspect(wide).digest
+    noise = hostile_pictures.drawn(size=(7, 200))
+    assert inspect(noise).digest == hashlib.sha256(b"RGB 7 200\n" + noise.tobytes()).hexdigest()
+    other = noise.copy()
+    other.putpixel((6, 199), (1, 2, 3))
+    assert inspect(other).digest != inspect(noise).digest
+
+
+def test_resized_pictures(tmp_path):
+    path = saved(tmp_path, hostile_pictures.drawn(size=(90, 60)))
+    for source in (path, path.read_bytes(), open_image(path)):
+        smaller = Resized(source, (31, 20))
+        assert open_image(smaller).size == picture_size(smaller) == inspect(smaller).size == (31, 20)
+        assert open_image(smaller).tobytes() == open_image(path).resize((31, 20), 1, reducing_gap=3.0).tobytes()
+    assert picture_size(Resized(tmp_path / "missing.png", (3, 4))) == (3, 4)
+    with pytest.raises(RowError, match=r"missing\.png"):
+        open_image(Resized(tmp_path / "missing.png", (3, 4)))

@@ -12,7 +12,6 @@ from data_prep.collate import IGNORED, PromptCollator, TrainCollator
 from data_prep.demo.tiny import tiny_family
 from data_prep.demo.tiny.build import build_processor
 from data_prep.example import Example
-from data_prep.lengths import usable
 from mlplora_vlm.errors import MendableError
 
 
@@ -47,7 +46,7 @@ def test_a_prompt_and_a_question_that_do_not_fit_are_named_with_the_row(prompt, 
 def test_a_prompt_may_say_it_all_and_a_picture_may_stand_alone():
     assert messages(example(""), "caption")[0]["content"][-1]["text"].startswith("Provide a one-sentence caption")
     assert messages(example(""), "car_model")[0]["content"][-1]["text"].startswith("Which car is this?")
-    assert messages(example(" "), "as_written")[0]["content"][-1]["text"] == ""
+    assert messages(example(" "), "as_written")[0]["content"] == [{"type": "image"}]
 
 
 def test_braces_in_a_question_are_text():
@@ -90,9 +89,3 @@ def test_the_last_question_is_asked_after_the_earlier_turns(processor):
     text = PromptCollator(processor, "as_written").text(row)
     assert text.index("a?") < text.index("b b") < text.index("and now?") and "secret" not in text
     assert text.index(processor.placeholder) < text.index("a?")
-
-
-def test_rows_with_an_empty_answer_in_any_turn_are_left_out(processor):
-    rows = [example(), example(earlier=(("a?", " "),)), example(answer=""), example(earlier=(("a?", "b"),))]
-    kept, left_out = usable(rows, processor, "as_written", 512, progress=False)
-    assert kept == [rows[0], rows[3]] and left_out == {"no answer": 2}

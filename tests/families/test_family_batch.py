@@ -10,8 +10,14 @@ import pytest
 import torch
 from tiny_families import SIZES, example
 
+from data_prep.chat import special_tokens
+from data_prep.check import RowCheck
 from data_prep.collate import IGNORED, PromptCollator, TrainCollator
-from data_prep.lengths import PictureTokens, token_length, usable
+from data_prep.example import PICTURE
+from data_prep.lengths import PictureTokens
+from data_prep.record import to_record
+from data_prep.rows import RowError
+from data_prep.section import DataSection
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.load import load_processor
 from mlplora_vlm.vision_cache import VisionCache
@@ -27,6 +33,49 @@ ROWS = [
 
 def learnt(processor, batch, **options):
     return [processor.tokenizer.decode(row[row != IGNORED], **options).strip() for row in batch["labels"]]
+
+
+def checked(processor, *rows, **settings):
+    """The rows' records, as preparing a set leaves them."""
+    return RowCheck(processor, DataSection("tests", **settings)).records([to_record(row, "tests") for row in rows])
+
+
+def runs(processor, labels):
+    """The text of each stretch of labels."""
+    found, last = [], -2
+    for place in (labels != IGNORED).nonzero()[:, 0].tolist():
+        if place > last + 1:
+            found.append([])
+        found[-1].append(int(labels[place]))
+        last = place
+    return [processor.tokenizer.decode(ids) for ids in found]
+
+
+NO_LATER_PICTURES = {"molmo2"}
+"""Their templates write every picture before the first turn, whichever turn it belongs to."""
+
+
+def test_labels_are_every_answer_of_a_conversation_wherever_its_pictures_stand(tiny):
+    processor, end = tiny.processor, tiny.processor.answer_end
+    first, second = (f"is it {PICTURE} or that?", "no, none"), (f"{PICTURE} and what color now?", "a red circle")
+    rows = [
+        replace(
+            example(0, (50, 33), (20, 64), question=second[0], answer=second[1]), earlier=(first,), system="be blue"
+        ),
+        replace(example(1, (64, 64), question="and now?", answer="yes"), earlier=(("what?", "blue"), ("no?", "no"))),
+        example(2, (97, 41), (20, 64), question=f"what is on {PICTURE} and on {PICTURE} here?", answer="yes"),
+    ]
+    if tiny.card.model_type in NO_LATER_PICTURES:
+        with pytest.raises(RowError, match="turn by turn"):
+            TrainCollator(processor, "as_written")(rows[:1])
+        rows = rows[1:]
+    batch = TrainCollator(processor, "as_written")(rows)
+    for row, labels in zip(rows, batch["labels"], strict=True):
+        for text, (_, answer) in zip(runs(processor, labels), row.turns, strict=True):
+            before = text.strip().removesuffix(answer + end)
+            assert text.strip().endswith(answer + end) and not special_tokens(processor).sub("", before).strip()
+    lengths = [record["length"] for record in checked(processor, *rows, prompt="as_written", max_length=10**6)]
+    assert lengths == batch["attention_mask"].sum(1).tolist()
 
 
 def test_labels_are_the_answers_and_the_end_of_the_turn(tiny):
@@ -49,13 +98,13 @@ def test_what_training_shows_before_the_answer_is_what_generation_asks(tiny):
 
 
 def test_every_size_of_picture_agrees_with_its_tokens(tiny):
-    model, counts = tiny.model(), PictureTokens(tiny.processor)
+    model = tiny.model()
     for number, size in enumerate(SIZES):
         row = example(number, size)
         batch = TrainCollator(tiny.processor)([row])
         with torch.no_grad():
             assert model(**batch).loss.isfinite()  # transformers compares picture tokens and features
-        assert int(batch["attention_mask"].sum()) == token_length(tiny.processor, row, "short_answer", counts)
+        assert int(batch["attention_mask"].sum()) == checked(tiny.processor, row)[0]["length"]
 
 
 def test_a_row_does_not_depend_on_its_neighbours(tiny):
@@ -96,10 +145,10 @@ def test_a_picture_that_is_remembered_is_the_same(tiny):
 def test_a_long_text_is_left_out_and_never_cut(tiny):
     long = example(9, (50, 33), question="is there a red shape? " * 300)
     batch = TrainCollator(tiny.processor)([long])
-    length = token_length(tiny.processor, long, "short_answer")
-    assert batch["input_ids"].shape[1] == length > 1500
-    kept, left_out = usable([*ROWS, long], tiny.processor, "short_answer", 400, progress=False)
-    assert [row.id for row in kept] == [row.id for row in ROWS] and left_out == {"more than 400 tokens": 1}
+    (whole,) = checked(tiny.processor, long, max_length=10**6)
+    assert batch["input_ids"].shape[1] == whole["length"] > 1500
+    records = checked(tiny.processor, *ROWS, long, max_length=400)
+    assert [record["reason"] for record in records] == [None] * len(ROWS) + ["too long"]
 
 
 def test_text_rows_alone_still_run_every_module(tiny):
@@ -119,7 +168,7 @@ def test_the_prompt_is_the_one_that_was_agreed(tiny):
 def test_the_card_counts_a_picture_as_the_processor_does(tiny):
     counts = PictureTokens(tiny.processor)
     found = {size: tiny.card.pictures.tokens(tiny.processor.stock, *size) for size in SIZES}
-    assert found == {size: counts(example(0, size).images[0]) for size in SIZES}
+    assert found == {size: counts(example(0, size).images) for size in SIZES}
 
 
 def test_a_bound_is_kept_or_refused(tiny):
@@ -131,7 +180,7 @@ def test_a_bound_is_kept_or_refused(tiny):
             assert limit < most and "picture_tokens" in str(error)
             continue
         counts = PictureTokens(processor)
-        assert max(counts(example(0, size).images[0]) for size in SIZES) <= limit
+        assert max(counts(example(0, size).images) for size in SIZES) <= limit
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -51,6 +51,8 @@ def root(tmp_path):
     (tmp_path / "docs/parity").mkdir()
     (tmp_path / "docs/parity.md").write_text(AROUND.format("parity"))
     (tmp_path / "docs/families.md").write_text(AROUND.format("families") + AROUND.format("vllm"))
+    (tmp_path / "docs/data.md").write_text(AROUND.format("sources"))
+    (tmp_path / "docs/downloads.md").write_text(AROUND.format("sets") + AROUND.format("files"))
     runs = [
         {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
         for n, more in ((1, {}), (2, {"resumed": 0.0}))
@@ -63,7 +65,8 @@ def root(tmp_path):
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    files = [root / "README.md", root / "recipes/README.md", root / "docs/parity.md", root / "docs/families.md"]
+    pages = [root / "docs" / f"{name}.md" for name in ("parity", "families", "data", "downloads")]
+    files = [root / "README.md", root / "recipes/README.md", *pages]
     assert readme.update(root, check=True) == files
     assert files[0].read_text() == AROUND.format("demo-result") + LIST
     assert readme.update(root) == files

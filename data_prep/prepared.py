@@ -1,0 +1,256 @@
+"""The checked rows on disk: memory-mapped Arrow sets, one a source, with what was rejected beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.check import RowCheck
+from data_prep.held_back import drawn, split_rows
+from data_prep.mixture import order
+from data_prep.record import Record, features, to_record
+from data_prep.section import DataSection, SourceSection
+from data_prep.sources import check_source, source_rows
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+    from numpy.typing import NDArray
+
+    from mlplora_vlm.families.processor import FamilyProcessor
+
+REJECTS = "rejects.jsonl"
+BATCH = 32  # rows that are checked, and written, at once: with embedded pictures they are all in memory
+ROWS_A_PROCESS = 2000  # fewer rows are checked sooner than a further process starts
+
+
+@dataclass
+class Counts:
+    """What became of a source's rows; every row that was read is in exactly one of the last three."""
+
+    read: int
+    """Rows of the source."""
+    unused: int = 0
+    """Rows left alone: above the limit, or set aside with a held-back picture."""
+    accepted: int = 0
+    """Rows that can be used, those that were repaired and those held back among them."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Rows left out, by reason."""
+
+    @property
+    def reject_rate(self) -> float:
+        """The share of the rows that were wanted."""
+        left_out = sum(self.rejected.values())
+        return left_out / max(1, left_out + self.accepted)
+
+
+def prepare(
+    settings: DataSection,
+    processor: FamilyProcessor,
+    folder: Path,
+    seed: int = 0,
+    held_back: int = 0,
+    progress: bool = True,
+) -> dict[str, Counts]:
+    """Reads and checks every source; leaves ``folder/NAME/`` of each source NAME, and ``folder/rejects.jsonl``.
+
+    Of ``held_back`` rows the pictures are shown to no training row (see `split_rows`).  A source's ``limit`` is counted
+    after that.  Rows stand in their source's order.  Memory does not grow with the set, but for a few bytes a row.
+    Raises MendableError where data is missing, too few rows are left, or more are rejected than
+    ``settings.max_reject_rate``; then too the rejects file is there.
+    """
+    sources = settings.sources()
+    for section in sources.values():
+        check_source(section)
+    shutil.rmtree(folder, ignore_errors=True)
+    work = folder / ".work"
+    work.mkdir(parents=True)
+    with _progress_bars(progress):
+        read = {name: _read(name, section, work) for name, section in sources.items()}
+        chosen = _chosen(read, sources, seed, held_back)
+        check = RowCheck(processor, settings)
+        counts = {name: _checked(name, read[name], *chosen[name], check, settings, folder) for name in sources}
+    shutil.rmtree(work)
+    _refuse_too_many(counts, settings, folder)
+    return counts
+
+
+def load_prepared(settings: DataSection, folder: Path, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """(training records of one pass over the mixture, held-back records) of the sets that `prepare` left."""
+    import numpy as np
+    from datasets import concatenate_datasets
+
+    parts = prepared_parts(settings, folder)
+    training, aside = [
+        concatenate_datasets([part.select(np.flatnonzero(_held_back(part) == kept)) for part in parts.values()])
+        for kept in (False, True)
+    ]
+    return training.select(pass_order(settings, parts, seed)), aside
+
+
+def pass_order(settings: DataSection, parts: dict[str, Dataset], seed: int = 0) -> NDArray[np.int64]:
+    """One pass over the mixture: numbers of training rows of all parts, one part after the other."""
+    sizes = {name: int((~_held_back(part)).sum()) for name, part in parts.items()}
+    return order(sizes, settings.sources(), seed)
+
+
+def _held_back(part: Dataset) -> NDArray[np.bool_]:
+    return part.data.column("held_back").to_numpy()
+
+
+def prepared_parts(settings: DataSection, folder: Path) -> dict[str, Dataset]:
+    """Each source's accepted rows, those held back among them."""
+    from datasets import load_from_disk
+
+    return {name: load_from_disk(str(folder / name)) for name in settings.sources()}
+
+
+def rejects(folder: Path) -> Iterator[dict[str, str]]:
+    """The rejected rows: ``source``, ``where``, ``reason``, ``detail``."""
+    with (folder / REJECTS).open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _read(name: str, section: SourceSection, work: Path) -> Dataset:
+    """The source's rows as they come, written to disk."""
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    some = False
+
+    def records() -> Iterator[Record]:
+        nonlocal some
+        rows = source_rows(section)
+        for row in islice(rows, section.limit) if section.streaming and section.limit else rows:
+            some = True
+            yield to_record(row, name)
+
+    fingerprint = digest([name, asdict(section)])[:16]
+    options = {"features": features(), "cache_dir": str(work), "fingerprint": fingerprint, "writer_batch_size": BATCH}
+    try:
+        return Dataset.from_generator(records, **options)
+    except DatasetGenerationError as error:  # around what ended the source
+        raise error.__cause__ or error from None
+    except ValueError:
+        if some:
+            raise
+        where = f"source {name!r}, split {section.split!r}"
+        raise MendableError("the source has no rows", where, "see its files") from None
+
+
+def _chosen(
+    read: dict[str, Dataset], sources: dict[str, SourceSection], seed: int, held_back: int
+) -> dict[str, tuple[list[int], list[int]]]:
+    """By source, the numbers of its rows to train on and to hold back."""
+    import numpy as np
+
+    usable = {name: np.flatnonzero(rows.data.column("reason").is_null().to_numpy()) for name, rows in read.items()}
+    split: dict[str, tuple[list[int], list[int]]]
+    if not held_back:
+        split = {name: (numbers.tolist(), []) for name, numbers in usable.items()}
+    else:
+        places = [(name, number) for name, numbers in usable.items() for number in numbers.tolist()]
+        pictures = [shown for name, rows in read.items() for shown in rows.select(usable[name])["digests"]]
+        parts = split_rows(pictures, held_back, seed)
+        split = {name: ([], []) for name in read}
+        for kind, rows in enumerate(parts):
+            for row in rows:
+                name, number = places[row]
+                split[name][kind].append(number)
+    for name, (training, _) in split.items():
+        limit, left = sources[name].limit, len(usable[name])
+        if (left and not training) or len(training) < limit:
+            raise MendableError(
+                f"{len(training)} training rows are left of {len(read[name])} ({held_back} held back, "
+                f"{len(read[name]) - left} unusable), not {limit or 1} or more",
+                f"source {name!r}, split {sources[name].split!r}",
+                "lower data.limit" if limit else "lower train.eval_rows",
+            )
+    return {name: (drawn(training, sources[name].limit, seed), aside) for name, (training, aside) in split.items()}
+
+
+def _checked(
+    name: str,
+    read: Dataset,
+    training: list[int],
+    aside: list[int],
+    check: RowCheck,
+    settings: DataSection,
+    folder: Path,
+) -> Counts:
+    """Checks the chosen rows, saves those that can be used, and appends the rejected ones to the rejects file."""
+    import numpy as np
+
+    marked = set(aside)
+    wanted = sorted([*training, *aside])
+    processes = min(settings.workers or len(os.sched_getaffinity(0)), max(1, len(wanted) // ROWS_A_PROCESS))
+    checked = read.select(wanted).map(
+        _Marked(check, [number in marked for number in wanted]),
+        with_indices=True,
+        batched=True,
+        batch_size=BATCH,
+        writer_batch_size=BATCH,
+        features=features(),
+        num_proc=processes if processes > 1 else None,
+        cache_file_name=str(folder / ".work" / f"checked-{name}.arrow"),
+        load_from_cache_file=False,
+        new_fingerprint=digest(["checked", name])[:16],
+        desc=f"checking {name}",
+    )
+    usable = checked.data.column("reason").is_null().to_numpy()
+    unreadable = np.flatnonzero(read.data.column("reason").is_valid().to_numpy())
+    rejected: Counter[str] = Counter()
+    with (folder / REJECTS).open("a", encoding="utf-8") as file:
+        for rows in (read.select(unreadable), checked.select(np.flatnonzero(~usable))):
+            for row in rows.select_columns(["source", "where", "reason", "detail"]):
+                rejected[row["reason"]] += 1
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    checked.select(np.flatnonzero(usable)).save_to_disk(str(folder / name))
+    accepted = int(usable.sum())
+    unused = len(read) - accepted - rejected.total()
+    return Counts(len(read), unused, accepted, dict(rejected.most_common()))
+
+
+class _Marked:
+    """The check, which also marks the rows that are held back."""
+
+    def __init__(self, check: RowCheck, held_back: list[bool]) -> None:
+        self.check, self.held_back = check, held_back
+
+    def __call__(self, batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
+        return self.check(batch | {"held_back": [self.held_back[number] for number in numbers]})
+
+
+def _refuse_too_many(counts: dict[str, Counts], settings: DataSection, folder: Path) -> None:
+    for name, count in counts.items():
+        if count.accepted and count.reject_rate <= settings.max_reject_rate:
+            continue
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in count.rejected.items()) or "it has none"
+        what = f"{count.reject_rate:.1%} of the rows of source {name!r} are left out: {reasons}"
+        fix = f"each stands in the file with its reason; data.max_reject_rate ({settings.max_reject_rate}) allows more"
+        raise MendableError(what, str(folder / REJECTS), fix)
+
+
+@contextmanager
+def _progress_bars(shown: bool) -> Iterator[None]:
+    """`datasets` writes its bars only where they are wanted."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    if not shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()

@@ -1,0 +1,60 @@
+"""The whole chain, or a part of it.
+
+The stages are prepare, leaks, attach, before, train, after, collapse, merge, verify; then come result.json and
+report.html. The same command again goes on after the last finished stage, and a broken training goes on from its last
+whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each
+with OUT on a shared disk; node 0 does everything but the training alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from mlplora_vlm.errors import MendableErrors
+from recipes.command_line import chosen_recipe, logged_run, out_folder, recipe_words, run_words
+from recipes.environment import check_environment
+from recipes.verbs import plan
+
+EXAMPLES = """\
+  python -m recipes run recipes/llava_vqa.yaml                       chooses a preset for this machine
+  python -m recipes run recipes/llava_vqa.yaml --preset demo adapter.generated=false --out out/plain-lora
+  python -m recipes run recipes/llava_vqa.yaml --preset smoke --from collapse
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``run``."""
+    recipe_words(parser)
+    run_words(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """0, or 1 where the tuned model does not look at its pictures."""
+    if given.dry_run:
+        return plan.run(given)
+    recipe = chosen_recipe(given)
+    if missing := check_environment(recipe):
+        raise MendableErrors(missing)
+    out = out_folder(given, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    from recipes.chain import Chain
+    from recipes.launch import nodes
+    from recipes.result import write_result
+    from recipes.stages import STAGES, train
+
+    chain = Chain(STAGES, recipe, out)
+    if nodes()[1]:
+        while not chain.done("before"):  # node 0 prepares and evaluates first
+            time.sleep(5)
+        train(recipe, out)
+        return 0
+    with logged_run(recipe, out):
+        stamps = chain.run(given.start, given.only, given.force)
+        if given.only:
+            return 0
+        command = ["bash", f"recipes/{recipe.name}.sh", *given.overrides]
+        result = write_result(recipe, out, stamps, [f"PRESET={recipe.preset}", *command] if recipe.preset else command)
+        print(result["verdict"]["sentence"])
+        print(f"report: {out / 'report.html'}", flush=True)
+    return 1 if result["verdict"]["status"] == "does not look" else 0

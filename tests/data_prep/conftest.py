@@ -1,0 +1,3 @@
+"""The browser that looks at pages."""
+
+from browser import complaints, dump_dom, open_page  # noqa: F401
