@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jinja2.exceptions import TemplateError
@@ -10,6 +11,7 @@ from jinja2.exceptions import TemplateError
 from data_prep.example import PICTURE, Example
 from data_prep.prompts import ask
 from data_prep.rows import RowError
+from data_prep.text import clean
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
@@ -58,21 +60,13 @@ def special_tokens(processor: FamilyProcessor) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=lambda t: (-len(t), t))))
 
 
-def text_problem(example: Example, specials: re.Pattern[str]) -> str | None:
-    """Why the row's text cannot be sent to the model as it is, or None; ``specials`` is from `special_tokens`."""
-    for turn in example.turns:
-        for name, text in zip(("question", "answer"), turn, strict=True):
-            if found := specials.search(text):
-                return f"the {name} contains the control token {found.group()!r}"
-            if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-                return f"the {name} is not valid text (half of a surrogate pair)"
-    return None
-
-
 def check_text(example: Example, specials: re.Pattern[str]) -> None:
-    """Raises MendableError, naming the row, where its text would be read as more than text (see `text_problem`)."""
-    if problem := text_problem(example, specials):
-        raise MendableError(problem, f"row {example.id}", "take it out of the data's text")
+    """Raises RowError, naming the row, where its text would be read as more than text; see `special_tokens`."""
+    for text in (example.system, *chain.from_iterable(example.turns)):
+        try:
+            clean(text, specials, "refuse")
+        except RowError as error:
+            raise RowError(error.reason, error.what, f"row {example.id}") from error
 
 
 def answer_end(processor: FamilyProcessor) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.chat import answer_end, messages, render, special_tokens
-from data_prep.example import Example
+from data_prep.example import PICTURE, Example
 from data_prep.images import Inspected, inspect
 from data_prep.labels import Spans, answer_masks
 from data_prep.lengths import PictureTokens, placeholder_length
@@ -29,6 +29,7 @@ REMEMBERED = 4096
 SCALES = 32
 """A row that is too long is tried with its pictures' sides at k/32."""
 SHOWN = "pictures made smaller to fit"
+MOVED = "pictures moved before their turn's words by the chat template"
 
 
 class RowCheck:
@@ -90,8 +91,19 @@ class RowCheck:
         record["system"] = example.system
         record["images"] = [self._kept(image, one.size) for image, one in zip(record["images"], found, strict=True)]
         record["digests"] = [one.digest for one in found]
-        record["repairs"] = list(dict.fromkeys(chain(example.repairs, *(one.repairs for one in found))))
+        moved = (MOVED,) if self._moved(example, rendered[0]) else ()
+        record["repairs"] = list(dict.fromkeys(chain(example.repairs, *(one.repairs for one in found), moved)))
         return rendered
+
+    def _moved(self, example: Example, text: str) -> bool:
+        """Whether the chat template wrote a picture before words that stand before it in the row."""
+        pieces, end = text.split(self._processor.placeholder), 0
+        for question, _ in example.turns:
+            before, sign, _ = question.partition(PICTURE)
+            if sign and before.strip() and before.strip() not in pieces[end]:
+                return True
+            end += question.count(PICTURE)
+        return False
 
     def _cleaned(self, example: Example) -> Example:
         """The example with clean text, and what was mended in it among its repairs."""

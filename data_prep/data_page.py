@@ -88,7 +88,8 @@ def bars(histogram: Mapping[str, Any], unit: str) -> dict[str, Any]:
     def said(place: int) -> str:
         low = start + width * place
         span = f"{low:,}" if width == 1 else f"{low:,} to {low + width - 1:,}"
-        return f"{f'{low:,} or more' if low >= end else span} {unit}: {counts[place]:,} rows"
+        rows = f"{counts[place]:,} row{'s' * (counts[place] != 1)}"
+        return f"{f'{low:,} or more' if low >= end else span} {unit}: {rows}"
 
     step = ceil(len(histogram["counts"]) / TICKS)
     middle = 0.5 if width == 1 else 0

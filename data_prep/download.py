@@ -65,7 +65,7 @@ def needed(steps: list[Step], keep: bool) -> int:
 def get(steps: list[Step], folder: Path, page: str, keep: bool = False) -> Iterator[str]:
     """Does what is to be done, file by file, and yields a sentence on each that says how it was checked.
 
-    The same call again goes on with what is missing.  Archives are removed once they are unpacked, unless ``keep``.
+    The same call again goes on with what is missing.  Fetched archives are removed once unpacked, unless ``keep``.
     Raises MendableError as `fetch` and `unpack` do, where another process works in the folder, and for a file that is
     there and is not the published one, or not the one that came first.
     """
@@ -100,7 +100,7 @@ def _deal_with(
     """(what `KNOWN` is to say of the file, what to tell the user)."""
     path, state = folder / file.name, _state(file, folder)
     if state == "there" and (file.unpacks or path.is_dir()):
-        said = f"unpacked before, from {before['checksum']}" if before.get("unpacked") else "there; not checked"
+        said = f"unpacked before, from {before.get('checksum')}" if before.get("unpacked") else "there; not checked"
         return before, said
     expected = file.checksum or before.get("checksum", "")
     if state == "to fetch":
@@ -125,7 +125,7 @@ def _deal_with(
         unpack(path, folder, file.unpacks, BOMB * (file.about or entry["size"]))
         entry["unpacked"] = list(file.places)
         said += f"; unpacked: {', '.join(file.places)}"
-        if not keep:
+        if file.url and not keep:  # what came by hand is the user's
             path.unlink()
     return entry, said
 

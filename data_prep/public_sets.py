@@ -109,6 +109,8 @@ _VQA_ZIPS = (
     "checksum: facebookresearch/ParlAI at 0570c9f, parlai/tasks/vqa_v2/build.py; "
     "size: dongtingshuo/multimodal-vqa at 4b1aa41, scripts/prepare_vqa_data.py"
 )
+_TEXTVQA_INFOS = "huggingface/datasets at 040102f, datasets/textvqa/dataset_infos.json"
+_VG_INFOS = "huggingface/datasets at 2017029, datasets/visual_genome/dataset_infos.json"
 _HUB = "https://huggingface.co/datasets"
 
 _COCO_PICTURES = (
@@ -158,9 +160,8 @@ _TEXTVQA_PICTURES = PublicFile(
     "images",
     "https://dl.fbaipublicfiles.com/textvqa/images/train_val_images.zip",
     7072297970,
-    "md5:d12dd8098899044e4ae1af34db7ecfef",
-    "checksum: open-mmlab/mmocr at 78ff018, dataset_zoo/textocr/textdet.py; "
-    f"size: {_HUB}/DavidNguyen/LLAVA-LibMoE at dcc52f9, data/textvqa/train_images.zip",
+    "sha256:ecf35005640d0708eae185aab1c0a10f89b2db7420b29185a1ed92a8f4290498",
+    _TEXTVQA_INFOS,
     _same("train_images"),
 )
 
@@ -258,14 +259,17 @@ _TEXTVQA = PublicSet(
             "TextVQA_0.5.1_train.json",
             "annotations",
             "https://dl.fbaipublicfiles.com/textvqa/data/TextVQA_0.5.1_train.json",
-            checksum="sha256:95f5c407db56cba56a177799dcd685a7cc0ec7c0d851b59910acf7786d31b68a",
-            figures=f"{_HUB}/mPLUG/DocDownstream-1.0 at 18fb3b5, meta/TextVQA; the same in "
-            f"{_HUB}/d-delaurier/redactable-text-vqa at e12a67c",
+            21634937,
+            "sha256:95f5c407db56cba56a177799dcd685a7cc0ec7c0d851b59910acf7786d31b68a",
+            _TEXTVQA_INFOS,
         ),
         PublicFile(
             "TextVQA_0.5.1_val.json",
             "annotations",
             "https://dl.fbaipublicfiles.com/textvqa/data/TextVQA_0.5.1_val.json",
+            3116162,
+            "sha256:4ceb5aadc1a41719d0a3e4dfdf06838bcfee1db569a9a65ee67d31c99893081d",
+            _TEXTVQA_INFOS,
         ),
         _TEXTVQA_PICTURES,
     ),
@@ -338,7 +342,12 @@ _DOCVQA = PublicSet(
     licence="the challenge's terms, shown at registration; documents of the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA, WACV 2021 (arXiv:2007.00398)",
     files=(
-        PublicFile("spdocvqa_qas.zip", "annotations", unpacks=(("spdocvqa_qas", "spdocvqa_qas"),), about=100_000_000),
+        PublicFile(
+            "spdocvqa_qas.zip",
+            "annotations",
+            unpacks=_same("spdocvqa_qas/train_v1.0_withQT.json", "spdocvqa_qas/val_v1.0_withQT.json"),
+            about=100_000_000,
+        ),
         PublicFile("spdocvqa_images.tar.gz", "images", unpacks=(("", "spdocvqa_images"),)),
     ),
     by_hand="register, take 'Annotations' and 'Images' of task 1 (single page), and put both archives into the folder",
@@ -359,7 +368,7 @@ _CARS = PublicSet(
             size=330960,
             checksum="sha256:b97deb463af7d58b6bfaa18b2a4de9829f0f79e8ce663dfa9261bf7810e9accd",
             figures=_TFDS_CARS,
-            unpacks=_same("devkit"),
+            unpacks=_same("devkit/cars_meta.mat", "devkit/cars_train_annos.mat"),
         ),
         PublicFile(
             "cars_test_annos_withlabels.mat",
@@ -465,7 +474,7 @@ _LLAVA = PublicSet(
             "https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip",
             9731705982,
             "sha256:51c682d2721f880150720bb416e0346a4c787e4c55d7f80dfd1bd3f73ba81646",
-            f"{_HUB}/BAAI/DataOptim at 7a01adb, images/visual_genome/images.zip",
+            _VG_INFOS,
             (("VG_100K", "vg/VG_100K"),),
         ),
         PublicFile(
@@ -474,7 +483,7 @@ _LLAVA = PublicSet(
             "https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip",
             5471658058,
             "sha256:99da1a0ddf87011319ff3b05cf9176ffee2731cc3c52951162d9ef0d68e3cfb5",
-            f"{_HUB}/BAAI/DataOptim at fff5d26, images/visual_genome/images2.zip",
+            _VG_INFOS,
             (("VG_100K_2", "vg/VG_100K_2"),),
         ),
         PublicFile("ocr_vqa/images", "images"),

@@ -68,7 +68,7 @@ def statistics(
             "tokens": {name: int(column.sum()) for name, column in seen.items()},
             "label_share": _share(seen["labels"].sum(), seen["whole"].sum()),
         },
-        "padding": _padding(seen["whole"], batch_size, accumulation, seed),
+        "padding": _padding(seen["whole"], batch_size, batch_size * processes * accumulation, seed),
     }
 
 
@@ -177,15 +177,13 @@ def _mixture(
     ]
 
 
-def _padding(lengths: NDArray[np.int64], batch_size: int, accumulation: int, seed: int) -> dict[str, Any]:
-    """The share of padding among the tokens of a pass's batches, in random order and grouped as the Trainer does it."""
-    import torch
-    from transformers.trainer_pt_utils import get_length_grouped_indices
+def _padding(lengths: NDArray[np.int64], batch_size: int, rows_a_step: int, seed: int) -> dict[str, Any]:
+    """The share of padding among the tokens of a pass's batches, in random order and grouped as training would."""
+    from mlplora_vlm.sampler import LengthGroupedSampler
 
     if not len(lengths):
         return {"batch_size": batch_size, "random": 0.0, "grouped": 0.0}
-    generator = torch.Generator().manual_seed(seed)
-    grouped = get_length_grouped_indices(lengths.tolist(), batch_size * accumulation, generator=generator)
+    grouped = list(LengthGroupedSampler(lengths.tolist(), rows_a_step, seed))
     shuffled = np.random.default_rng(seed).permutation(lengths)
     return {
         "batch_size": batch_size,

@@ -1,8 +1,8 @@
 """Fetches a public data set from its official place into the folder where the recipes look for it.
 
 Sizes, licence and citation are shown first.  What is broken off goes on from there; checksums are compared with the
-published ones, and where none is published, with that of the first time; archives are unpacked and removed.  A set that
-asks for registration is fetched as far as it goes: the rest is said, and the exit code is 2.
+published ones, and where none is published, with that of the first time; archives are unpacked, and removed where they
+were fetched.  A set that asks for registration is fetched as far as it goes: the rest is said, and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=("images", "annotations"), help="leave out the others")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
-    parser.add_argument("--keep", action="store_true", help="keep the archives once they are unpacked")
+    parser.add_argument("--keep", action="store_true", help="keep fetched archives once they are unpacked")
     parser.add_argument("--list", action="store_true", help="the sets, and what they weigh")
 
 

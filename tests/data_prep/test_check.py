@@ -8,7 +8,7 @@ import pytest
 from chat_processors import processors
 from PIL import Image
 
-from data_prep.check import SHOWN, RowCheck
+from data_prep.check import MOVED, SHOWN, RowCheck
 from data_prep.collate import IGNORED, TrainCollator
 from data_prep.demo.tiny import tiny_family
 from data_prep.demo.tiny.build import build_processor
@@ -48,6 +48,14 @@ def test_what_training_gets_is_what_was_checked():
     asked, plain = TrainCollator(PROCESSORS["chatml"], "as_written")([record]), TrainCollator(PROCESSORS["chatml"])
     wanted = plain([row])
     assert asked.keys() == wanted.keys() and all((asked[key] == wanted[key]).all() for key in wanted)
+
+
+def test_a_template_that_moves_pictures_is_said(growing):
+    row = example(f"left {PICTURE} or right {PICTURE}?", pictures=2)
+    processors = {"qwen": growing, "llava-hf": PROCESSORS["llava-hf"]}
+    found = {name: checked(row, processor=processor)[0]["repairs"] for name, processor in processors.items()}
+    assert found == {"qwen": [], "llava-hf": [MOVED]}
+    assert checked(example(f"{PICTURE}left?"), processor=PROCESSORS["llava-hf"])[0]["repairs"] == []
 
 
 @pytest.mark.parametrize(

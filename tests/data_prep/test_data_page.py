@@ -69,7 +69,7 @@ def test_nothing_sticks_out_at_phone_width(tmp_path, dump_dom):
 def test_a_histogram_is_drawn_with_all_that_its_columns_say():
     drawn = bars({"start": 10, "width": 5, "counts": [4, 0, 2], "above": 1}, "tokens")
     assert [round(height) for height, _ in drawn["columns"]] == [100, 0, 50, 25]
-    assert drawn["columns"][0][1] == "10 to 14 tokens: 4 rows" and drawn["columns"][3][1] == "25 or more tokens: 1 rows"
+    assert drawn["columns"][0][1] == "10 to 14 tokens: 4 rows" and drawn["columns"][3][1] == "25 or more tokens: 1 row"
     assert drawn["ticks"][0] == (0, "10") and drawn["high"] == 4 and drawn["above"] == "25 or more"
     single = bars({"start": 0, "width": 1, "counts": [1, 3], "above": 0}, "pictures")
     assert single["ticks"] == [(25, "0"), (75, "1")] and not single["above"]

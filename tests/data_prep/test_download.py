@@ -170,7 +170,7 @@ def test_an_archive_by_hand_is_unpacked_and_checked_where_that_is_possible(
     assert plan(public, tmp_path)[2].state == "to unpack"
     assert "is trusted" in done(public, tmp_path)[2]
     assert (tmp_path / "by_hand/1.png").read_bytes() == b"png"
-    assert not (tmp_path / "hand.tgz").exists()
+    assert (tmp_path / "hand.tgz").exists()  # it may be hard to come by again
     checked = replace(public, files=(replace(public.files[2], checksum=sha256(BY_HAND), name="other.tgz"),))
     (tmp_path / "other.tgz").write_bytes(b"not it")
     (tmp_path / "by_hand/1.png").unlink()
@@ -188,6 +188,24 @@ def test_folders_of_the_users_own_are_left_alone(public: PublicSet, server: Serv
     assert "there; not checked" in done(public, tmp_path)[0]
     assert "train.zip" not in [name for _, name, _ in server.asked]
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_file_of_which_a_part_is_there_is_fetched_for_the_rest(
+    public: PublicSet, server: Server, tmp_path: Path
+) -> None:
+    two = replace(public.files[0], unpacks=(("train", "pictures/train"), ("readme", "readme")))
+    (tmp_path / "readme").write_text("mine")
+    done(replace(public, files=(two,)), tmp_path)
+    assert (tmp_path / "pictures/train/1.jpg").exists()
+    assert (tmp_path / "readme").read_text() == "mine"
+
+
+def test_a_folder_that_a_person_fills_is_there_when_it_is_there(public: PublicSet, tmp_path: Path) -> None:
+    filled = replace(public, files=(PublicFile("ocr/images", "images"),))
+    assert plan(filled, tmp_path)[0].state == "by hand"
+    assert done(filled, tmp_path) == []
+    (tmp_path / "ocr/images").mkdir(parents=True)
+    assert done(filled, tmp_path) == ["ocr/images: there; not checked"]
 
 
 def test_a_damaged_archive_is_kept_out_and_not_trusted(public: PublicSet, server: Server, tmp_path: Path) -> None:
@@ -216,6 +234,8 @@ def test_room_is_what_is_needed_at_the_worst_moment() -> None:
         file = PublicFile("a", "images", "http://x", size, unpacks=(("a", "b"),) if packed else (), about=about)
         return Step(file, state, size if state == "to fetch" else 0)  # type: ignore[arg-type]
 
+    assert [step(1, about=5).unpacked, step(3).unpacked] == [5, 3]
+    assert Step(PublicFile("a", "images"), "to fetch", 9).unpacked == 9  # what the server said
     steps = [step(100), step(40, about=400), step(7, packed=False)]
     assert needed(steps, keep=False) == 100 + 40 + 400  # the first archive is gone, what it held is not
     assert needed(steps, keep=True) == 100 + 100 + 40 + 400 + 7

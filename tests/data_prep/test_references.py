@@ -174,7 +174,7 @@ def test_a_url_is_fetched_only_where_that_is_allowed(folder: Path, server: str) 
     [
         ("none.png", "404"),
         ("broken.png", "broke off after"),
-        ("to-file", "redirects to file:"),
+        ("to-file", "Redirection to url 'file:"),
         ("to-ftp", "redirects to ftp:"),
         ("endless.png", "more than 1,000,000 bytes"),
         ("slow.png", "not there within"),

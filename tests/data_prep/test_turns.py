@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from data_prep.chat import messages, text_problem
+from data_prep.chat import check_text, messages
 from data_prep.collate import IGNORED, PromptCollator, TrainCollator
 from data_prep.demo.tiny import tiny_family
 from data_prep.demo.tiny.build import build_processor
 from data_prep.example import Example
+from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
 
@@ -59,16 +61,18 @@ def test_turns_are_in_order_and_the_rows_own_is_the_last():
 
 
 @pytest.mark.parametrize("text", ["an <image> more", "\ud800"])
-@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("turn", range(5))
 def test_control_tokens_are_found_in_every_turn(text, turn):
-    texts = ["a?", "b", "c?", "d"]
-    assert text_problem(_conversation(texts), re.compile("<image>")) is None
+    texts, specials = ["a?", "b", "c?", "d", "s"], re.compile("<image>")
+    check_text(_conversation(texts), specials)
     texts[turn] = text
-    assert f"the {('question', 'answer')[turn % 2]}" in text_problem(_conversation(texts), re.compile("<image>"))
+    with pytest.raises(RowError) as error:
+        check_text(_conversation(texts), specials)
+    assert error.value.where == "row row/7"
 
 
 def _conversation(texts):
-    return example(texts[2], texts[3], ((texts[0], texts[1]),))
+    return replace(example(texts[2], texts[3], ((texts[0], texts[1]),)), system=texts[4])
 
 
 @pytest.fixture(scope="module")

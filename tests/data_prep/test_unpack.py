@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +18,13 @@ from data_prep import unpack as module
 from data_prep.unpack import unpack
 from mlplora_vlm.errors import MendableError
 
-FILES = {"set/train/1.jpg": b"one" * 1000, "set/train/deep/2.jpg": b"two", "set/rows.json": b"[]", "set/huge.bin": b"0"}
+FILES = {
+    "set/train/1.jpg": b"one" * 1000,
+    "set/train/deep/2.jpg": b"two",
+    "set/rows.json": b"[]",
+    "set/huge.bin": bytes(10**6),
+    "set/training.txt": b"-",
+}
 UNITS = (("set/train", "pictures/train"), ("set/rows.json", "rows.json"))
 
 
@@ -85,10 +92,10 @@ def test_an_interrupted_unpacking_leaves_nothing_and_is_repeated(
 ) -> None:
     archive, copy = zipped(tmp_path / "a.zip"), module._copy
 
-    def interrupted(content: object, path: Path, size: int) -> None:
+    def interrupted(content: IO[bytes], path: Path) -> None:
         if path.name == "2.jpg":
             raise KeyboardInterrupt
-        copy(content, path, size)  # type: ignore[arg-type]
+        copy(content, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_copy", interrupted)
