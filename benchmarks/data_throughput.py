@@ -1,9 +1,9 @@
 """What the way from files to batches takes: rows a second, memory over 200,000 rows, and how long a training waits.
 
 Synthetic conversations about synthetic JPEGs go the real way: the source reads them, `prepare` checks them into Arrow,
-and a DataLoader with `TrainCollator` makes batches for the tiny LLaVA.  Every row has a picture file of its own (links to
-one file a size), so that none is remembered.  Each phase runs in a new process, and the one that started it looks at
-its memory and its children's.  A training's waiting is the time in which it asks for a step's batches, but for the first.
+and a DataLoader with `TrainCollator` makes batches for the tiny LLaVA.  Every row has a picture file of its own (links
+to one file a size): none is remembered.  Each phase runs in a new process, and the one that started it looks at its
+memory and its children's.  A training waits while it asks for a step's batches; the first step is left out.
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ QUICK: dict[str, Any] = FULL | {
 }  # fmt: skip
 TENTHS = 10
 PAUSE = 0.2  # seconds between two looks at the memory
-WORDS = (
-    "what is the colour of large thing left behind two small dogs on street near a red bus why how many people".split()
-)
+WORDS = "what is the colour of the large thing left behind two small dogs on a street near one red bus"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,10 +116,10 @@ def write_rows(folder: Path, rows: int, sizes: Sequence[Size]) -> None:
     pictures.mkdir(parents=True)
     for number, size in enumerate(sizes):
         draw(size).save(folder / f"{number}.jpg", quality=85)
-    chance = random.Random(0)
+    chance, known = random.Random(0), WORDS.split()
 
     def words(most: int) -> str:
-        return " ".join(chance.choices(WORDS, k=chance.randint(1, most)))
+        return " ".join(chance.choices(known, k=chance.randint(1, most)))
 
     with (folder / "train.json").open("w", encoding="utf-8") as file:
         for number in range(rows):
@@ -195,6 +193,7 @@ def _run(pipe: Connection, phase: Phase, given: Sequence[Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # for workers, as in a training; it inherits the other
     steps = phase(*given)
     while True:
         try:
@@ -366,7 +365,7 @@ def _mib(size: int | None) -> str:
 
 def panels(result: Mapping[str, Any]) -> list[Panel]:
     """Memory over the tenths of each phase, and the loader's rate by workers."""
-    memory = {
+    memory: dict[str, dict[float, list[float | None]]] = {
         f"{phase}, pictures {STORES[store]}": {
             10 * (number + 1): [None if size is None else size / 2**20] for number, size in enumerate(found["held"])
         }

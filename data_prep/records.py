@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
@@ -48,24 +49,76 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def _items(path: Path) -> Iterator[Record]:
-    import ijson
-
     number = 0
-    with path.open("rb") as file:
+    # what is no UTF-8 costs its own row
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        window = _Window(file)
         try:
-            for item in ijson.items(_without_mark(file), "item", use_float=True):
-                yield f"{path}, row {number}", item
+            window.skip("[")
+            more = window.sign() != "]"
+            while more:
+                yield f"{path}, row {number}", window.value()
                 number += 1
-        except (ijson.JSONError, ValueError, RecursionError) as error:  # not the reader's: it only ever receives rows
+                if more := window.sign() != "]":
+                    window.skip(",")
+            window.skip("]")
+            window.skip("")
+        except (ValueError, RecursionError) as error:  # not the reader's: it only ever receives rows
             raise MendableError(
                 f"the list of rows breaks off after {number} rows ({error!s:.100})", str(path), "save it as valid JSON"
             ) from error
 
 
-def _without_mark(file: Any) -> Any:
-    if file.read(3) != b"\xef\xbb\xbf":
-        file.seek(0)
-    return file
+class _Window:
+    """As much of a JSON file's text as one of its values needs; `json` decodes it.
+
+    (`ijson` would make "?" of half of a surrogate pair, and end at a whole number of more than 64 bits.)
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._text, self._at = file, "", 0
+
+    def sign(self) -> str:
+        """The next character that is no white space; empty at the file's end."""
+        while not (found := _SIGN.search(self._text, self._at)):
+            if not self._more():
+                return ""
+        self._at = found.start()
+        return found[0]
+
+    def skip(self, sign: str) -> None:
+        """Goes on behind the ``sign``; raises ValueError where something else is next."""
+        if self.sign() != sign:
+            raise ValueError(f"{sign or 'the end'!r} should stand where {self._text[self._at : self._at + 20]!r} does")
+        self._at += len(sign)
+
+    def value(self) -> Any:
+        """The value that is next; raises ValueError and RecursionError as `json` does."""
+        self.sign()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                cut_off = error.pos + _LONGEST > len(self._text) or error.msg.startswith("Unterminated string")
+                if not cut_off or not self._more():
+                    raise
+            else:
+                if end + _LONGEST < len(self._text) or not self._more():  # near the window's end 1 may be cut from 1e-5
+                    self._at = end
+                    return value
+
+    def _more(self) -> bool:
+        """Whether there was more to read: twice as much each time for a long value.  What was decoded is dropped."""
+        if not (read := self._file.read(max(_STEP, len(self._text) - self._at))):
+            return False
+        self._text, self._at = self._text[self._at :] + read, 0
+        return True
+
+
+_DECODER = json.JSONDecoder()
+_SIGN = re.compile(r"[^ \t\n\r]")
+_STEP = 1 << 16  # characters
+_LONGEST = 20  # characters by which `json` may be mistaken about what is cut off, texts apart: -Infinity
 
 
 def _lines(path: Path) -> Iterator[Record]:

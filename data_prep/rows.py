@@ -72,6 +72,8 @@ def each(records: Iterable[tuple[str, Any]], example: Callable[[Any, str], Examp
             row = replace(example(record, where), where=where)
         except RowError as error:
             row = Rejected(where, error.reason, error.what)
+        except RecursionError:  # Python itself cannot even show such a value
+            row = Rejected(where, "wrong type", "a row's lists and objects are nested too deeply")
         yield row
 
 

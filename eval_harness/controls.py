@@ -11,6 +11,7 @@ from random import Random
 
 from data_prep.example import Example, Picture
 from data_prep.images import Resized, picture_size
+from data_prep.rows import Rejected, Row
 from mlplora_vlm.errors import MendableError
 
 
@@ -49,14 +50,17 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
     ]
 
 
-def prior(examples: Sequence[Example], training: Iterable[Example]) -> list[str]:
+def prior(examples: Sequence[Example], training: Iterable[Row]) -> list[str]:
     """The most frequent training answer of each example's question; of all questions, where training never asks it.
 
-    Of equally frequent answers the one that came first.  Raises MendableError where there are no training rows.
+    Of equally frequent answers the one that came first; a rejected row taught nothing, and does not count.  Raises
+    MendableError where there are no training rows.
     """
     overall: Counter[str] = Counter()
     by_question: dict[str, Counter[str]] = defaultdict(Counter)
     for row in training:
+        if isinstance(row, Rejected):
+            continue
         overall[row.answer.strip()] += 1
         by_question[row.question.strip()][row.answer.strip()] += 1
     if not overall:

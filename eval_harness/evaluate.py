@@ -82,7 +82,7 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
     parts = {"": run.answered("", rows)}
     for name in names:
         if name == "prior":
-            parts[name] = run.scored(name, rows, prior(rows, strict(source.rows(task.prior_split, folder))))
+            parts[name] = run.scored(name, rows, prior(rows, source.rows(task.prior_split, folder)))
         else:
             parts[name] = run.answered(name, blank(rows) if name == "blank" else shuffled(rows, settings.seed))
     result = _summary(run, parts, rows, note)

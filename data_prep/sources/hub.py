@@ -153,8 +153,8 @@ def _tables(dataset: Dataset | IterableDataset, repo: str) -> Iterator[pa.Table]
 
 def _mendable(repo: str, error: Exception) -> MendableError:
     """What `datasets` and `huggingface_hub` say in some twenty classes of errors, as one that says what to do."""
-    from httpx import TransportError
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.utils import httpx
 
     where, words = f"hub: {repo}", f"{error!s:.400}".strip()
     if isinstance(error, GatedRepoError) or "gated" in words:
@@ -168,7 +168,7 @@ def _mendable(repo: str, error: Exception) -> MendableError:
         what = "the data set is a Python script that fetches it: such code is not run"
         fix = "look for a copy of it in parquet, or fetch its files and read them as table, parquet or image_folder"
         return MendableError(what, where, fix)
-    if isinstance(error, (ConnectionError, TransportError)):
+    if isinstance(error, (ConnectionError, httpx.TransportError)):
         fix = "connect this machine, name a folder as data.repo, or set HF_HUB_OFFLINE=1 if the set is in the cache"
         return MendableError(f"the hub cannot be reached ({type(error).__name__})", where, fix)
     if isinstance(error, ValueError) and "onfig" in words:

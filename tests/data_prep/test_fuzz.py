@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
-import hostile_pictures
 import mutants
 import pytest
 from chat_processors import processors
-from fuzz_sets import PNG, SETS, encoded
+from fuzz_sets import SETS, encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep import images
 from data_prep.check import RowCheck
-from data_prep.confined import Pictures
 from data_prep.example import Example
-from data_prep.images import inspect, open_image, picture_size
 from data_prep.record import to_record
-from data_prep.references import References
 from data_prep.rows import REASONS, Rejected, RowError
 from data_prep.section import DataSection
 from data_prep.sources import open_source

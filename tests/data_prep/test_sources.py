@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from data_prep.sources import SOURCES, open_source
+from data_prep.rows import strict
+from data_prep.sources import OPTIONS, SOURCES, open_source
 from mlplora_vlm.errors import MendableError
 
 needs_easy_vqa = pytest.mark.skipif(find_spec("easy_vqa") is None, reason="the package easy-vqa is not installed")
 
 
 def test_every_source_has_the_common_functions() -> None:
-    assert {"easy_vqa", "shapes", "vqav2"} <= set(SOURCES)
+    assert {"easy_vqa", "flickr30k", "gqa", "llava_conversations", "scienceqa", "shapes", "textvqa", "vqav2"} <= set(
+        SOURCES
+    )
     for name in SOURCES:
         source = open_source(name)
-        assert source.SPLITS and callable(source.check) and callable(source.rows)
+        assert isinstance(source.SPLITS, tuple) and len(set(source.SPLITS)) == len(source.SPLITS)
+        for function in (source.check, source.rows):
+            split, folder, *options = signature(function).parameters.values()
+            assert (split.name, folder.name, folder.default) == ("split", "folder", None), name
+            assert {option.name for option in options} <= set(OPTIONS), name
+        assert list(signature(source.check).parameters) == list(signature(source.rows).parameters), name
 
 
 def test_an_unknown_source_or_split_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(MendableError, match="did you mean 'easy_vqa'") as error:
         open_source("easyvqa")
     assert "shapes" in error.value.fix
-    for name in SOURCES:
-        with pytest.raises(MendableError, match="did you mean 'train'"):
-            open_source(name).check("trian", Path())
+    named = [name for name in SOURCES if open_source(name).SPLITS]
+    assert len(named) >= 11  # a user's own files may have any split
+    for name in named:
+        for function in (open_source(name).check, lambda *given, name=name: list(open_source(name).rows(*given))):
+            with pytest.raises(MendableError, match="did you mean 'train'"):
+                function("trian", Path())
 
 
 def test_sources_import_no_torch() -> None:
@@ -41,10 +53,11 @@ def test_sources_import_no_torch() -> None:
 @needs_easy_vqa
 def test_easy_vqa_yields_the_published_splits() -> None:
     source = open_source("easy_vqa")
-    train, test = list(source.rows("train")), list(source.rows("test"))
+    train, test = list(strict(source.rows("train"))), list(strict(source.rows("test")))
     assert (len(train), len(test)) == (38_575, 9_673)
     assert len({row.id for row in train + test}) == 48_248
     assert train[123].id == "easy_vqa/train/000123"
+    assert train[123].where.endswith("questions.json, row 123")
     assert len({row.answer for row in train}) == len({row.answer for row in test}) == 13
     assert all(row.references == (row.answer,) for row in test)
     assert all((row.category == "yes/no") == (row.answer in ("yes", "no")) for row in test)
@@ -63,7 +76,7 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 def test_captions_agree_with_the_open_answers() -> None:
     from data_prep.demo.captions import COLOURS, SHAPES, known_pictures
 
-    rows = list(open_source("easy_vqa").rows("train"))
+    rows = list(strict(open_source("easy_vqa").rows("train")))
     known = known_pictures(rows)
     assert len(known) > 3000
     for row in rows:

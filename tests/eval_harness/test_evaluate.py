@@ -11,6 +11,7 @@ from PIL import Image
 from tiny_llava import build_model, build_processor
 
 from data_prep.example import Example
+from data_prep.rows import Rejected
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.evaluate import EvalSection, evaluate, verdict
@@ -156,7 +157,7 @@ def test_prior_answers_each_question_as_training_mostly_did():
     counts = {"what color?": ["red", "blue", "blue"], "is it?": ["yes", "yes", "yes"], "tie?": ["b", "a"]}
     training = [row(f"{q}{i}", question=q, answer=a) for q, some in counts.items() for i, a in enumerate(some)]
     asked = [row("1", question="what color? "), row("2", question="unseen?"), row("3", question="tie?")]
-    assert prior(asked, training) == ["blue", "yes", "b"]
+    assert prior(asked, training) == prior(asked, [Rejected("", "empty answer", ""), *training]) == ["blue", "yes", "b"]
     with pytest.raises(MendableError, match="no training answers"):
         prior(asked, [])
 

@@ -270,8 +270,9 @@ def test_cell_is_a_training_of_its_recipe_and_leaves_the_base_as_it_was(base, tm
     from transformers import set_seed
 
     from data_prep.collate import TrainCollator
-    from data_prep.dataset import load_examples
     from data_prep.demo.models import model_path
+    from data_prep.prepared import load_prepared, prepare
+    from data_prep.record import to_example
     from eval_harness.teacher_forced import teacher_forced
     from mlplora_vlm.attach import attach
     from mlplora_vlm.load import load_model, load_processor
@@ -290,8 +291,10 @@ def test_cell_is_a_training_of_its_recipe_and_leaves_the_base_as_it_was(base, tm
         model = load_model(path, recipe.model)
         set_seed(cell.seed)
         tuned, _ = attach(model, recipe.adapter)
-        rows, held_out = load_examples(recipe.data, cell.seed, recipe.train.eval_rows)
-        collator = TrainCollator(load_processor(path, recipe.model), recipe.data.prompt)
+        processor, prepared = load_processor(path, recipe.model), tmp_path / f"{cell.name}-rows"
+        prepare(recipe.data, processor, prepared, cell.seed, recipe.train.eval_rows, progress=False)
+        rows, aside = load_prepared(recipe.data, prepared, cell.seed)
+        held_out, collator = [to_example(row) for row in aside], TrainCollator(processor, "as_written")
         arguments = training_arguments(settings, False, tmp_path / cell.name, deepspeed=None)
         trainer = train(tuned, rows, collator, settings, recipe.adapter, arguments)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -58,7 +58,9 @@ def test_a_folder_for_each_split(tmp_path: Path) -> None:
     write(tmp_path, train__metadata_jsonl=row, train__a_png=b"", test__metadata_csv="file_name,text\na.png,test's\n")
     write(tmp_path, test__a_png=b"")
     assert read(tmp_path)[0] == {"train/a.png": "train's"} and read(tmp_path, "test")[0] == {"test/a.png": "test's"}
-    with pytest.raises(MendableError, match="no folder of pictures for the split 'tests' \\(did you mean 'test'") as error:
+    with pytest.raises(
+        MendableError, match="no folder of pictures for the split 'tests' \\(did you mean 'test'"
+    ) as error:
         image_folder.check("tests", tmp_path)
     assert error.value.fix == "it has test, train"
 

@@ -83,7 +83,9 @@ def test_a_wrong_column_is_said_before_any_row_is_read(tmp_path: Path, name: str
 
 
 def test_a_column_that_only_some_rows_have_is_one(tmp_path: Path) -> None:
-    write(tmp_path, "t.jsonl", [{"question": "?", "answer": "a"}, {"question": "?", "answer": "a", "hint": "Be brief."}])
+    write(
+        tmp_path, "t.jsonl", [{"question": "?", "answer": "a"}, {"question": "?", "answer": "a", "hint": "Be brief."}]
+    )
     assert [row.system for row in table.rows("train", tmp_path, columns={"system": "hint"})] == ["", "Be brief."]
 
 
@@ -109,8 +111,10 @@ BROKEN = [
     '{"image": "a.png", "question": "?", "answer": "yes"}',
 ]
 EXPECTED = [
-    ["", "broken line", "broken line", "", "missing picture", "picture outside its folder", "picture by URL"]
-    + ["empty question", "empty answer", "", "broken line"],
+    [
+        *["", "broken line", "broken line", "", "missing picture", "picture outside its folder", "picture by URL"],
+        *["empty question", "empty answer", "", "broken line"],
+    ],
     ["", "broken line", "wrong type", "wrong type", "wrong type", "empty answer", "wrong type", "missing picture", ""],
 ]
 
@@ -124,7 +128,9 @@ def test_each_record_is_accepted_or_rejected_with_its_reason(
     (folder(tmp_path) / name).write_text(content)
     rows = list(table.rows("train", tmp_path))
     assert [row.reason if isinstance(row, Rejected) else "" for row in rows] == expected
-    assert len({row.where for row in rows}) == len(rows) and all(row.detail for row in rows if isinstance(row, Rejected))
+    assert len({row.where for row in rows}) == len(rows) and all(
+        row.detail for row in rows if isinstance(row, Rejected)
+    )
 
 
 def test_a_large_table_is_read_with_little_memory(tmp_path: Path) -> None:
