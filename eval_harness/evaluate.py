@@ -75,13 +75,13 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
             "eval.judge",
             f"one of: {', '.join(categories)}",
         )
-    names = settings.controls if controls else ()
-    if "prior" in names:
+    names = [name for name in settings.controls if controls and (name != "prior" or task.prior_split)]
+    if "prior" in names and task.prior_split:
         source.check(task.prior_split, folder)  # before the long work, not after it
     run = _Run(model, processor, settings, task, out)
     parts = {"": run.answered("", rows)}
     for name in names:
-        if name == "prior":
+        if name == "prior" and task.prior_split:
             parts[name] = run.scored(name, rows, prior(rows, source.rows(task.prior_split, folder)))
         else:
             parts[name] = run.answered(name, blank(rows) if name == "blank" else shuffled(rows, settings.seed))

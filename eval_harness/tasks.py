@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_prep.example import Example
@@ -23,9 +23,14 @@ class Task:
     metric: str
     """A module of eval_harness/metrics/."""
     max_new_tokens: int
-    prior_split: str
-    """The training split that the answer prior is counted on."""
+    prior_split: str | None
+    """The training split that the answer prior is counted on; None: the set has none."""
     version: int
+    """Raised with every change of what is asked or how it is scored: scores of two versions are not to be compared."""
+    also: tuple[str, ...] = ()
+    """Further metrics, which give figures beside the score."""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the source is asked with beside the split, such as a subset."""
     by_heart: bool = False
     """Asked about the rows that were trained on: it proves the chain, and is never a score."""
 
