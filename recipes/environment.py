@@ -204,7 +204,7 @@ def _reachable(url: str, seconds: float = 3.0) -> bool:
 def _data(recipe: Recipe) -> Iterator[MendableError]:
     task = TASKS[recipe.eval.task]
     wanted = [("data", section) for section in recipe.data.sources().values()]
-    splits = [task.split, *([task.prior_split] if "prior" in recipe.eval.controls else [])]
+    splits = [task.split, *([task.prior_split] if task.prior_split and "prior" in recipe.eval.controls else [])]
     wanted += [("eval", SourceSection(task.source, split, recipe.eval.folder)) for split in splits]
     for key, section in wanted:
         try:
