@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_prep.example import Example
-from eval_harness.generate import answers, greedy, on_model
+from eval_harness.generate import answers, greedy, in_order, on_model
 
 ALLOWED = {"float32": 0.0, "bfloat16": 0.01}
 """Share of answers that may differ, by precision."""
@@ -29,7 +29,8 @@ def agreement(
     ``logit_error``, the largest measured difference of the two models' logits.  ``load_tuned`` is called only where an
     answer differs.  Returns n, the number different and explained, and the differing rows.
     """
-    got = list(answers(merged, processor, examples, prompt, max_new_tokens, batch_size, description="merged model"))
+    stream = answers(merged, processor, examples, prompt, max_new_tokens, batch_size, description="merged model")
+    got = in_order(stream, len(examples))
     numbers = [number for number, text in enumerate(got) if text != tuned_answers[number]]
     rows = []
     if numbers:

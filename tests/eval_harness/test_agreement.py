@@ -7,7 +7,7 @@ from tiny_llava import build_model, build_processor
 
 from data_prep.sources import shapes
 from eval_harness.agreement import agreement, agrees, first_margin
-from eval_harness.generate import answers
+from eval_harness.generate import answers, in_order
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def world():
     processor = build_processor()
     examples = list(shapes.rows("test"))[:6]
     tuned = build_model(processor, seed=0)
-    said = list(answers(tuned, processor, examples, "short_answer", 5, 4, progress=False))
+    said = in_order(answers(tuned, processor, examples, "short_answer", 5, 4, progress=False), len(examples))
     return processor, examples, tuned, said
 
 
@@ -40,8 +40,8 @@ def test_another_model_is_seen_and_not_explained(world):
 def test_margin_is_that_of_the_first_token_that_differs(world):
     processor, examples, tuned, said = world
     other = build_model(processor, seed=1)
-    number = next(n for n, text in enumerate(answers(other, processor, examples, "short_answer", 5, 4, progress=False))
-                  if text != said[n])  # fmt: skip
+    theirs = answers(other, processor, examples, "short_answer", 5, 4, progress=False)
+    number = next(number for number, text in theirs if text != said[number])
     margin = first_margin(tuned, other, processor, examples[number], "short_answer", 5)
     assert 0 < margin < 10
     assert first_margin(tuned, tuned, processor, examples[number], "short_answer", 5) == 0.0

@@ -14,10 +14,13 @@ from data_prep.example import Example
 from data_prep.rows import Rejected
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled
-from eval_harness.evaluate import EvalSection, evaluate, verdict
+from eval_harness.evaluate import evaluate
+from eval_harness.local_model import LocalModel
 from eval_harness.metrics import exact_match
 from eval_harness.predictions import model_digest, read_rows, write_rows
 from eval_harness.sampling import sample
+from eval_harness.section import EvalSection
+from eval_harness.verdict import verdict
 from mlplora_vlm.errors import MendableError
 
 SETTINGS = EvalSection(task="shapes_test", limit=20, balance=True, batch_size=8, judge="open")
@@ -38,7 +41,7 @@ def row(name, category="open", question="what?", answer="red", picture=None):
 
 
 def test_files_and_summary(model, processor, tmp_path):
-    result = evaluate(model, processor, SETTINGS, tmp_path)
+    result = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     controls = ("blank", "shuffled", "prior")
     expected = {f"predictions-{name}.jsonl" for name in controls} | {"predictions.jsonl", "parts.json", "result.json"}
     assert {path.name for path in tmp_path.iterdir()} == expected
@@ -58,31 +61,31 @@ def test_files_and_summary(model, processor, tmp_path):
 
 
 def test_without_controls(model, processor, tmp_path):
-    assert evaluate(model, processor, SETTINGS, tmp_path, controls=False)["controls"] == {}
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path, controls=False)["controls"] == {}
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl", "parts.json", "result.json"}
 
 
 def test_finished_parts_are_reused_and_changed_ones_redone(model, processor, tmp_path, monkeypatch):
-    first = evaluate(model, processor, SETTINGS, tmp_path)
+    first = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     asked = []
 
-    def counted(*arguments, description, **options):
+    def counted(self, examples, prompt, tokens, batch_size, description, progress):
         asked.append(description)
-        return real(*arguments, description=description, progress=False, **options)
+        return real(self, examples, prompt, tokens, batch_size, description, False)
 
-    real = module.answers
-    monkeypatch.setattr(module, "answers", counted)
-    assert evaluate(model, processor, SETTINGS, tmp_path) == first and not asked
+    real = LocalModel.answers
+    monkeypatch.setattr(LocalModel, "answers", counted)
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path) == first and not asked
     (tmp_path / "predictions-blank.jsonl").unlink()
-    assert evaluate(model, processor, SETTINGS, tmp_path)["scores"] == first["scores"]
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
     assert asked == ["shapes_test, blank pictures"]
     asked.clear()
     with torch.no_grad():
         model.lm_head.weight.add_(1e-3)
-    evaluate(model, processor, SETTINGS, tmp_path)
+    evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert len(asked) == 3
     asked.clear()
-    evaluate(model, processor, EvalSection(**(vars(SETTINGS) | {"seed": 1})), tmp_path)
+    evaluate(LocalModel(model, processor, "tiny"), EvalSection(**(vars(SETTINGS) | {"seed": 1})), tmp_path)
     assert len(asked) == 3
 
 
@@ -90,11 +93,11 @@ def test_a_crash_between_parts_keeps_the_finished_ones(model, processor, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(module, "shuffled", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            evaluate(model, processor, SETTINGS, tmp_path)
+            evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert not (tmp_path / "result.json").exists()
-    asked, real = [], module.answers
-    monkeypatch.setattr(module, "answers", lambda *a, **o: asked.append(o["description"]) or real(*a, **o))
-    evaluate(model, processor, SETTINGS, tmp_path)
+    asked, real = [], LocalModel.answers
+    monkeypatch.setattr(LocalModel, "answers", lambda *a, **o: asked.append(a[5]) or real(*a, **o))
+    evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert asked == ["shapes_test, shuffled pictures"]
 
 
@@ -112,9 +115,9 @@ def test_digest_sees_training_and_ignores_names_of_folders(processor):
     ("changed", "message"),
     [({"task": "shape_test"}, "did you mean 'shapes_test'"), ({"judge": "opne"}, "did you mean 'open'")],
 )
-def test_mistakes_are_found_before_any_answer(changed, message, processor, tmp_path):
+def test_mistakes_are_found_before_any_answer(changed, message, tmp_path):
     with pytest.raises(MendableError, match=message):
-        evaluate(None, processor, EvalSection(**(vars(SETTINGS) | changed)), tmp_path)
+        evaluate(None, EvalSection(**(vars(SETTINGS) | changed)), tmp_path)
 
 
 def test_samples_are_seeded_ordered_and_balanced():

@@ -9,7 +9,7 @@ from tiny_llava import build_model, build_processor
 
 from data_prep.collate import PromptCollator
 from data_prep.example import Example
-from eval_harness.generate import answers, greedy
+from eval_harness.generate import answers, greedy, in_order
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def examples():
 
 
 def ask(model, processor, examples, batch_size=1, tokens=6):
-    return list(answers(model, processor, examples, "short_answer", tokens, batch_size, progress=False))
+    found = answers(model, processor, examples, "short_answer", tokens, batch_size, progress=False)
+    return in_order(found, len(examples))
 
 
 def test_batches_of_any_size_give_the_same_answers(model, processor, examples):
