@@ -132,7 +132,7 @@ class _Run:
         name = self.settings.task + (f", {CONTROLS[part]}" if part in CONTROLS else "")
         task = self.task
         stream = self.answerer.answers(
-            share, task.prompt, task.max_new_tokens, self.settings.batch_size, name, progress=self.processes.first
+            share, task.prompt, task.max_new_tokens, self.settings.batch_size, name, self.processes.first
         )
         for _ in journal.write((share[number].id, text) for number, text in stream):
             pass

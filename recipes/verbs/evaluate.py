@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def run(given: argparse.Namespace) -> int:
     if first:
         from rich.console import Console
 
-        Console().print(summary_table(lines))
+        Console(width=None if sys.stdout.isatty() else 160).print(summary_table(lines))
         print(f"results: {given.out}", flush=True)
     return 0
 
