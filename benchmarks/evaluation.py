@@ -152,7 +152,7 @@ def table(result: Mapping[str, Any]) -> str:
     first = rounds[0]
     heads = ["pictures are encoded", "encoder runs", "questions/s", "x for every question"]
     said = (
-        f"{first['rows']:,} questions about {result['settings']['pictures']} pictures, {len(rounds)} interleaved rounds, "
+        f"{first['rows']:,} questions about {result['settings']['pictures']} pictures, {len(rounds)} rounds in turn, "
         f"median and range. Answers of both ways equal: {'yes' if all(each['equal'] for each in rounds) else 'NO'}."
     )
     score = one["result"]["scores"]["overall"]
