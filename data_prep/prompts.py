@@ -7,8 +7,8 @@ TextVQA and GQA in the one, ScienceQA in the other.  ``caption`` is lmms-eval's 
 ``answer_or_unanswerable`` is lmms-eval's for VizWiz (commit 75571cf,
 lmms_eval/tasks/vizwiz_vqa/_default_template_vqa_yaml).
 ``as_written`` is for data that holds whole conversations.
-``car_model`` is our own, and names what Stanford Cars' class names are made of; ``true_or_false`` is our own too: neither
-LLaVA nor lmms-eval asks NLVR2's statements, of which it says that there are two pictures.
+``car_model`` is our own, and names what Stanford Cars' class names are made of; so is ``true_or_false``, for NLVR2's
+statements, which neither LLaVA nor lmms-eval asks so.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""MMBench (Liu et al., ECCV 2024), dev, from its official file: questions with two to four choices.
+"""MMBench (Liu et al., ECCV 2024), dev, from its official file: questions with a few choices each.
 
 The folder holds ``mmbench_dev_20230712.tsv``, the file that LLaVA-1.5 was evaluated on, which also holds the pictures,
 in base64.  Its columns: index, question, hint, A, B, C, D, answer, category, image, source, l2-category, comment and
 split; an empty cell, or ``nan``, is none.  Rows of an ``index`` from 1,000,000 on are rotations of the row of the same
 number without the millions, and are not read: ``dev`` is each question once, ``dev_circular`` each with every rotation
-of its choices, made here.  Names and nesting: github.com/open-compass/VLMEvalKit at commit e8e78f0, docs/en/
-Development.md, vlmeval/dataset/utils/multiple_choice.py (mcq_circular_eval); github.com/haotian-liu/LLaVA at commit
-c121f04, llava/eval/model_vqa_mmbench.py.
+of its choices, made here.  1,164 questions.  Names and nesting, and the count: github.com/open-compass/MMBench at
+commit 2cdeffb, README.md; the rotations' numbers: github.com/open-compass/VLMEvalKit at commit e8e78f0,
+vlmeval/dataset/utils/multiple_choice.py (mcq_circular_eval); the hint's place and the file's name:
+github.com/haotian-liu/LLaVA at commit c121f04, llava/eval/model_vqa_mmbench.py, docs/Evaluation.md.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _number(row: dict[str, str], where: str) -> int:
 
 def _choices(row: dict[str, str]) -> list[str]:
     """The choices, up to the first that is none."""
-    found = [row.get(letter, "") for letter in "ABCD"]
+    found = [row.get(letter, "") for letter in "ABCDE"]
     return found[: next((number for number, choice in enumerate(found) if _is_none(choice)), len(found))]
 
 
