@@ -46,6 +46,7 @@ SPECIAL = {
     "scienceqa_test_img": f"only questions with a picture; {_CHOICES}, the hint as context",
     "seed_bench_image": f"only questions about pictures; {_CHOICES}",
     "shapes_sixteen": "learnt by heart: never a score",
+    "stanford_cars_test": "the OP-LoRA paper's closed set of 196: right is the class name in full",
     "textvqa_val": "answers always normalised, as LLaVA-1.5 and lmms-eval score it; LLaVA-1.5's 58.2 is with OCR "
     "tokens",
     "textvqa_val_ocr": "Rosetta's OCR tokens in the prompt; answers always normalised, as LLaVA-1.5 scores it; the "
