@@ -3,8 +3,8 @@
 The folder holds the unpacked ``MME_Benchmark_release_version/``, with the subtasks' folders in it or in its
 ``MME_Benchmark/``: a picture ``0001.jpg`` (or .png) beside ``0001.txt``, or in ``images/`` beside
 ``questions_answers_YN/``; a line of the .txt is a question, a tab, and Yes or No.  Ten subtasks of perception, four of
-cognition.  Names and nesting: github.com/OpenGVLab/InternVL at commit 15b8529, internvl_chat/eval/mme; the subtasks:
-github.com/EvolvingLMMs-Lab/lmms-eval at commit 75571cf, lmms_eval/tasks/mme/utils.py.
+cognition.  Names and nesting: github.com/OpenGVLab/InternVL at commit 749a4c3, internvl_chat/eval/mme/get_images.py;
+the subtasks: github.com/EvolvingLMMs-Lab/lmms-eval at commit 75571cf, lmms_eval/tasks/mme/utils.py.
 """
 
 from __future__ import annotations
