@@ -45,7 +45,9 @@ class Task:
 
 TASKS = {
     "chartqa_test": Task("chartqa", "test", "short_answer", "relaxed_accuracy", 16, "train", version=1),
-    "coco_captions_val": Task("coco_captions", "val", "caption", "rouge_l", 64, "train", version=1),
+    "coco_captions_val": Task(
+        "coco_captions", "val", "caption", "cider", 64, "train", version=2, also=("bleu", "meteor", "rouge_l")
+    ),
     "docvqa_val": Task("docvqa", "val", "short_answer", "anls", 128, "train", version=1),
     "easy_vqa_test": Task("easy_vqa", "test", "short_answer", "exact_match", 8, "train", version=1),
     "shapes_sixteen": Task("shapes", "sixteen", "short_answer", "exact_match", 8, "sixteen", version=1, by_heart=True),

@@ -21,7 +21,12 @@ def score(prediction: str, references: Sequence[str]) -> float:
 
 def _similarity(prediction: str, reference: str) -> float:
     length = max(len(prediction.upper()), len(reference.upper()))  # upper(): "ß" counts twice, as in the script
-    return 1 - levenshtein(_normal(prediction), _normal(reference)) / length if length else 1.0
+    if not length:
+        return 1.0
+    said, wanted = _normal(prediction), _normal(reference)
+    if 1 - abs(len(said) - len(wanted)) / length < THRESHOLD:  # the distance is no smaller: spares long wrong answers
+        return 0.0
+    return 1 - levenshtein(said, wanted) / length
 
 
 def levenshtein(one: str, other: str) -> int:
