@@ -36,6 +36,11 @@ class Metric:
             )
         self.name, self._module = name, import_module(f"{__name__}.{name}")
 
+    @property
+    def description(self) -> str:
+        """What it computes and by which source, with every deviation."""
+        return self._module.__doc__ or ""
+
     def missing(self) -> str | None:
         """What is not installed, without which there are no scores; None where all is there."""
         return self._module.missing() if hasattr(self._module, "missing") else None

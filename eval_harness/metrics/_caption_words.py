@@ -80,13 +80,16 @@ def _by_java(lines: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(" ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATIONS) for line in found[:-1])
 
 
-_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-_TWO_WORDS = {"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "gimme": "gim me"}
+_SPELT = {
+    **{"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"},
+    **{"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "gimme": "gim me"},
+    **{"½": "1/2", "¼": "1/4", "¾": "3/4"},
+}
 _TOKEN = re.compile(
     r"(?:[^\W\d_]\.){2,}"  # U.S.
     r"|\d+(?:[.,:]\d+)+"  # 1,000 and 3.5
-    r"|[^\W_](?:[\w&]|['’\-/_](?=[^\W_]))*"  # t-shirt, o'clock
-    r"|[()\[\]{}]|[$£€%#&@+*=<>/\\|~^°]"
+    r"|[^\W_](?:[^\W_]|[\u0300-\u036f]|['’\-/_](?=[^\W_]))*"  # t-shirt, o'clock
+    r"|[()\[\]{}½¼¾]|[$£€%#&@+*=<>/\\|~^°]"
 )
 _CLITIC = re.compile(r"(?<=\w)(n['’]t|['’](?:s|m|d|re|ve|ll))$")
 
@@ -99,11 +102,12 @@ def likeness(caption: str) -> str:
     """
     found: list[str] = []
     for token in _TOKEN.findall(caption.lower()):
-        if token in _BRACKETS:
-            found.append(_BRACKETS[token])
-        elif token in _TWO_WORDS:
-            found.append(_TWO_WORDS[token])
+        if token in _SPELT:
+            found.append(_SPELT[token])
         else:
-            clitic = _CLITIC.search(token)
-            found += [token[: clitic.start()], clitic[0].replace("’", "'")] if clitic else [token]
+            clitics: list[str] = []
+            while clitic := _CLITIC.search(token):  # could n't 've
+                clitics.insert(0, clitic[0].replace("’", "'"))
+                token = token[: clitic.start()]
+            found += [token, *clitics]
     return " ".join(found)

@@ -1,7 +1,8 @@
 """Official evaluators beside ours: which code, on which cases, what it said, and where and why we say otherwise.
 
 NAME.json.gz beside this file holds the cases and the official outputs: ``evaluator`` (repository, commit, files),
-``cases`` (rows), ``scores`` and ``figures`` by metric.  `make.py` writes it by running the official code.
+``cases`` (rows), ``scores`` and ``figures`` by metric; for captions also ``words``, the predictions as the official
+tokeniser parts them.  `make.py` writes it by running the official code.
 """
 
 from __future__ import annotations

@@ -382,6 +382,14 @@ def pycocoevalcap(code: dict[str, bytes], rows: Rows) -> Outputs:
     return scores, figures
 
 
+def words(rows: Rows) -> list[str]:
+    """What the official tokeniser makes of the predictions."""
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    said = PTBTokenizer().tokenize({number: [{"caption": row["prediction"]}] for number, row in enumerate(rows)})
+    return [said[number][0] for number in range(len(rows))]
+
+
 RUN: dict[str, Callable[[dict[str, bytes], Rows], Outputs]] = {
     one.__name__: one
     for one in (
@@ -420,6 +428,7 @@ def make(pair: Pair, checkout: str) -> None:
             "cases": made,
             "scores": {name: [float(f"{one:.12g}") for one in values] for name, values in scores.items()},
             "figures": figures,
+            **({"words": words(made)} if pair.kind == "captions" else {}),
         },
     )
     print(f"{pair.path.name}: {len(made)} cases, {pair.path.stat().st_size:,} bytes")
