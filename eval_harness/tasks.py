@@ -52,9 +52,7 @@ TASKS = {
     "coco_captions_karpathy_test": Task(
         "coco_captions", "karpathy_test", "caption", "cider", 64, "karpathy_train", version=1, also=_CAPTION
     ),
-    "coco_captions_val": Task(
-        "coco_captions", "val", "caption", "rouge_l", 64, "train", version=1, also=("bleu", "cider", "meteor")
-    ),
+    "coco_captions_val": Task("coco_captions", "val", "caption", "cider", 64, "train", version=2, also=_CAPTION),
     "docvqa_val": Task("docvqa", "val", "short_answer", "anls", 128, "train", version=1),
     "easy_vqa_test": Task("easy_vqa", "test", "short_answer", "exact_match", 8, "train", version=1),
     "flickr30k_test": Task("flickr30k", "test", "caption", "cider", 64, "train", version=1, also=_CAPTION),
