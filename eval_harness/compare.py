@@ -14,7 +14,8 @@ from mlplora_vlm.errors import MendableError
 
 EXACT_BELOW = 25
 """Discordant pairs; with fewer McNemar's test is the exact binomial one, from there on the chi-squared one."""
-_SAME = ("task", "version", "metric", "split", "prompt", "decoding", "by_heart")
+_SAME = ("task", "version", "metric", "split", "decoding")
+_SAME_IF_SAID = ("prompt", "by_heart")  # not every result says it
 _SAMPLE = "sample"  # its note names limit and seed
 
 
@@ -130,6 +131,9 @@ def mismatches(first: Evaluation, other: Evaluation, shared: bool = False) -> It
     for key in (*_SAME, *(() if shared else (_SAMPLE,))):
         if one.get(key) != two.get(key):
             yield f"{key}: {_short(one.get(key))} and {_short(two.get(key))}"
+    for key in _SAME_IF_SAID:
+        if key in one and key in two and one[key] != two[key]:
+            yield f"{key}: {_short(one[key])} and {_short(two[key])}"
     if _model(one) == _model(two) and one.get("prompt_example") != two.get("prompt_example"):
         yield f"prompt of one model: {_short(one.get('prompt_example'))} and {_short(two.get('prompt_example'))}"
     theirs = {row["id"]: row for row in other.rows}

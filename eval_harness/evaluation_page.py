@@ -217,14 +217,16 @@ def _differences(comparison: Mapping[str, Any]) -> dict[str, Any]:
     pairs = [
         (task, pair) for task, one in comparison["tasks"].items() if not one["by_heart"] for pair in one["comparisons"]
     ]
-    several = len({task for task, _ in pairs}) > 1 or len({pair["other"] for _, pair in pairs}) > 1
+    tasks, others = {task for task, _ in pairs}, {pair["other"] for _, pair in pairs}
+    several = len(pairs) > 1
     rows = []
     for task, pair in pairs:
         categories = ["overall"] if several or len(pair["scores"]) > MOST_GROUPS else list(pair["scores"])
         for category in categories:
-            name = ", ".join(part for part in (task, pair["other"]) if part) if several else category
+            parts = [task] * (len(tasks) > 1) + [pair["other"]] * (len(others) > 1)
+            name = ", ".join(parts) if several else category
             rows.append({"name": name, **pair["scores"][category], "mcnemar": pair["mcnemar"][category]})
-    other = pairs[0][1]["other"] if pairs and not several else "each other model"
+    other = others.pop() if len(others) == 1 else "each other model"
     return {
         "rows": rows,
         "first": comparison["first"],

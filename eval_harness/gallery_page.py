@@ -38,11 +38,13 @@ def gallery_view(
     pictures: Mapping[tuple[str, str], Sequence[Picture]],
     lead: str,
     notes: Sequence[str] = (),
+    command: str = "",
 ) -> dict[str, Any] | None:
     """What gallery.html.jinja shows; None without samples.
 
     ``names`` are the models', in the order of each sample's answers.  ``pictures`` are by (task, id); a sample without
-    any is shown without.  What did not fit into `MOST_BYTES` is said in the notes.
+    any is shown without.  ``command`` makes a page with all samples.  What did not fit into `MOST_BYTES` is said in the
+    notes.
     """
     if not samples:
         return None
@@ -67,6 +69,7 @@ def gallery_view(
     return {
         "lead": lead,
         "notes": [*notes, *_notes(samples, shown, cut)],
+        "command": command,
         "names": list(names),
         "kinds": list((CHANGES if several else SIDES).items()),
         "filters": [

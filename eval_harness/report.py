@@ -64,7 +64,8 @@ def report_view(
             pictures,
             f"{len(gallery)} {'trained-on' if by_heart else 'held-out'} questions, picked by seed as evenly as "
             "possible over category and change, so that rare mistakes show: their shares here are not scores.",
-            [f"All of them: {everything}"] if everything else [],
+            ["This makes a page with all of them:"] if everything else [],
+            everything,
         ),
         "training": facts.training(result),
         "stages": facts.stages(result),

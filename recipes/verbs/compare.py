@@ -65,7 +65,7 @@ def rich_table(result: dict[str, Any]) -> Table:
 
     from data_prep.html import visible
     from eval_harness.evaluation_page import p_value, points
-    from eval_harness.numbers import percent
+    from eval_harness.numbers import of_all, percent
 
     first = visible(result["first"])
     table = Table(title=Text(f"against {first}, points with 95 % intervals"))
@@ -74,14 +74,18 @@ def rich_table(result: dict[str, Any]) -> Table:
     for task, one in result["tasks"].items():
         for pair in one["comparisons"]:
             cell, test = pair["scores"]["overall"], pair["mcnemar"]["overall"]
+            shares = [cell[side]["score"] for side in ("first", "other")]
+            difference = f"{points(cell['difference'])} ({points(cell['low'])} to {points(cell['high'])})"
+            if one["by_heart"]:
+                difference = "learnt by heart, no score"
             not_shared = pair["only_first"] + pair["only_other"]
             table.add_row(
                 *map(Text, (visible(task), visible(pair["other"]))),
                 f"{cell['n']:,}" + (f" ({not_shared:,} not shared)" if not_shared else ""),
-                *(percent(cell[side]["score"]) for side in ("first", "other")),
-                f"{points(cell['difference'])} ({points(cell['low'])} to {points(cell['high'])})",
+                *(of_all(share, cell["n"]) if one["by_heart"] else percent(share) for share in shares),
+                difference,
                 *(f"{cell[key]:,}" for key in ("wins", "losses", "ties")),
-                p_value(test["p"]),
+                "" if one["by_heart"] else p_value(test["p"]),
             )
     return table
 

@@ -51,8 +51,8 @@ def write(folder, scores, ids=None, **keys):
 
 
 def pair(tmp_path, first=(1.0, 0.0, 1.0), other=(0.0, 0.0, 1.0), ids=None, **keys):
-    a = found(write(tmp_path / "a" / "task", first))
-    b = found(write(tmp_path / "b" / "task", other, ids, **keys))
+    a = found(write(tmp_path / "a" / "task", first, prompt="short_answer", by_heart=False))
+    b = found(write(tmp_path / "b" / "task", other, ids, **{"prompt": "short_answer", **keys}))
     return [*a, *b]
 
 

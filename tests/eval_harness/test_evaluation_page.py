@@ -1,4 +1,4 @@
-"""The page of evaluations: read from disk, scores, differences, figures and confusion, in a real browser at two widths."""
+"""The page of evaluations: read from disk; scores, differences, figures and confusion, in a browser at two widths."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_trained_on_rows_are_counted_and_never_a_score(tmp_path):
     ):
         said = words(page)
         assert "rows that were trained on, and is no score; right: a 20 of 30" in said
-        assert "66.7" not in said and "Differences" not in said
+        assert "66.7" not in said and "Differences" not in said and "Scores" not in said
 
 
 def test_scores_beyond_one_have_their_axis(tmp_path, tab):

@@ -118,7 +118,7 @@ def test_the_command_for_all_answers_is_said(tmp_path):
     text = write_report(
         tmp_path, fake_result(), *fake_gallery(2), everything="python -m recipes compare a b"
     ).read_text()
-    assert "All of them: python -m recipes compare a b" in html.unescape(text)
+    assert '<code id="all-answers" tabindex="0">python -m recipes compare a b</code>' in text
 
 
 @pytest.mark.parametrize("width", [360, 390, 1280])

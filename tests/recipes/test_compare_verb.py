@@ -50,6 +50,13 @@ def test_two_evaluations(tmp_path, capsys):
     assert "data:image/" in page and "All 20 samples." in page
 
 
+def test_trained_on_rows_are_counted_and_no_score(tmp_path, capsys):
+    a, b = (write(tmp_path / name, right, by_heart=True) for name, right in (("a", 2), ("b", 4)))
+    assert main(["compare", a, b, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "10 of 20" in said and "15 of 20" in said and "no score" in said and "75.0" not in said and "+25" not in said
+
+
 @pytest.mark.parametrize(
     ("keys", "words", "mistake"),
     [
