@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"),
     "--hide-scrollbars",
 )
+ANSWERS_WITHIN = 120  # seconds
 DUMP = ("--virtual-time-budget=4000", "--enable-logging=stderr", "--dump-dom")
 
 
@@ -61,8 +64,10 @@ class Tab:
     """A page in a browser that draws, scrolls and takes keys as a reader's does, driven over DevTools' protocol."""
 
     def __init__(self, browser: str, profile: Path) -> None:
-        (child_reads, self._to), (self._from, child_writes) = os.pipe(), os.pipe()
-        # The browser reads commands from its descriptor 3 and writes to 4
+        # The browser reads commands from its descriptor 3 and writes to 4; ours must not be these
+        (child_reads, self._to), (self._from, child_writes) = (
+            [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in os.pipe()] for _ in range(2)
+        )
         shell = f'exec "$0" "$@" 3<&{child_reads} 4>&{child_writes}'
         command = ["bash", "-c", shell, browser, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
@@ -137,6 +142,8 @@ class Tab:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._from], [], [], ANSWERS_WITHIN)[0]:
+                raise AssertionError(f"the browser did not answer within {ANSWERS_WITHIN} s")
             if not (more := os.read(self._from, 1 << 20)):
                 raise AssertionError("the browser has ended")
             self._rest += more

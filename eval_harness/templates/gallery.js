@@ -12,7 +12,7 @@
     const alone = data.names.length === 1;
     const start = { change: "", task: "", category: "", other: "1", search: "" };
     const state = { ...start };
-    let matching = [], blocks = [], current = -1, opened = -1, height = 180, words = null;
+    let matching = [], blocks = [], current = -1, opened = -1, words = null;
 
     // What a row is
     const side = (answer) => (answer[1] >= data.right ? "right" : "wrong");
@@ -90,7 +90,6 @@
     }
 
     // Blocks of cards: drawn near the window, else empty and as high as they were
-    const estimate = (count) => `${Math.ceil(count / columns()) * height}px`;
     const columns = () => getComputedStyle(blocks.find((one) => one.drawn)?.element ?? feed).gridTemplateColumns.split(" ").length;
     function draw(one) {
       if (one.drawn) return;
@@ -120,8 +119,9 @@
     function measure() {
       const first = blocks.find((one) => one.drawn && one.to - one.from === Math.min(A_BLOCK, matching.length));
       if (!first) return;
-      height = first.element.offsetHeight / Math.ceil((first.to - first.from) / columns());
-      for (const one of blocks) if (!one.drawn) one.element.style.height = estimate(one.to - one.from);
+      const beside = columns(), lines = (one) => Math.ceil((one.to - one.from) / beside);
+      const height = first.element.offsetHeight / lines(first);
+      for (const one of blocks) if (!one.drawn) one.element.style.height = `${lines(one) * height}px`;
     }
     function layOut() {
       watch.disconnect();

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from fake_result import fake_gallery, fake_result
 from PIL import Image
+from test_report import gallery_data
 
+from data_prep.html import page, render
 from eval_harness import gallery_page
 from eval_harness.gallery import Answer, Sample
 from eval_harness.gallery_page import gallery_view, references_line
-from eval_harness.report import write_report
+from eval_harness.report import TEMPLATES, write_report
 
 SHOWN = "return document.querySelector('.shown').textContent"
 FOCUS = "return [document.activeElement.className, document.activeElement.dataset.place ?? null]"
@@ -148,15 +150,18 @@ def test_direction_marks_and_control_characters_are_named_and_act_on_nothing(tmp
     assert tab.complaints == []
 
 
+def alone(folder, *given, **named):
+    """A page with a gallery and nothing else."""
+    shown = render(TEMPLATES, "gallery.html.jinja", gallery=view(*given, **named))
+    style, script = ((TEMPLATES / name).read_text() for name in ("gallery.css", "gallery.js"))
+    (folder / "page.html").write_text(page("gallery", shown, style=style, script=script))
+    return folder / "page.html"
+
+
 @pytest.mark.parametrize("texts", [("yes",), ("yes", "no", "yes"), ("no", "yes", "no", "no")])
 def test_one_model_or_several(tmp_path, tab, texts):
-    from eval_harness.evaluation_page import TEMPLATES, page, render
-
     names = [f"model {number}" for number in range(len(texts))]
-    body = render(TEMPLATES, "gallery.html.jinja", gallery=view([sample(n, texts) for n in range(3)], names=names))
-    script = (TEMPLATES / "gallery.js").read_text()
-    (tmp_path / "page.html").write_text(page("t", body, script=script))
-    tab.open(tmp_path / "page.html")
+    tab.open(alone(tmp_path, [sample(n, texts) for n in range(3)], names=names))
     texts_of = "return [...document.querySelectorAll('{}')].map((one) => one.textContent)"
     assert tab.run(texts_of.format(".card:first-child dd bdi")) == ["yes", *texts]
     chips = tab.run(texts_of.format("[data-filter=change] bdi"))
@@ -169,6 +174,31 @@ def test_one_model_or_several(tmp_path, tab, texts):
             list.dispatchEvent(new Event("change"));""")
         assert tab.run(counts) != before and tab.run("return location.hash") == "#against=model+2"
     assert tab.complaints == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_many_categories_are_chosen_from_a_list(tmp_path, tab, width):
+    samples = [sample(n, category=f"category {n % 9} of a long name that no button could hold") for n in range(27)]
+    tab.open(alone(tmp_path, samples), width, "#category=category+4+of+a+long+name+that+no+button+could+hold")
+    assert tab.run(SHOWN) == "3 of 27 shown"
+    tab.run("""const list = document.querySelector("select[data-filter=category]");
+        list.value = "";
+        list.dispatchEvent(new Event("change"));""")
+    assert tab.run(SHOWN) == "27 of 27 shown"
+    assert tab.run("return [innerWidth, document.scrollingElement.scrollWidth]") == [width, width]
+
+
+def test_all_pictures_of_a_sample_are_there_when_it_is_enlarged(tmp_path, tab):
+    pictures = {("t", "q0"): tuple(Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))}
+    tab.open(alone(tmp_path, [sample(), sample(1)], pictures))
+    assert tab.run("return document.querySelector('.picture').textContent") == "2 pictures"
+    tab.run("document.querySelector('.picture').click()")
+    count = "return document.querySelectorAll('dialog img').length"
+    assert tab.run(count) == 2
+    tab.run("document.querySelector('[data-step=\"1\"]').click()")
+    assert tab.run(count) == 0 and tab.run("return document.querySelector('.place').textContent") == "2 of 2"
+    tab.run("document.querySelector('.close').click()")
+    assert tab.run(FOCUS) == ["card panel bare", "1"]
 
 
 def test_a_sample_that_a_model_was_not_asked_says_so(tmp_path, tab):
@@ -208,15 +238,13 @@ def test_five_thousand_samples_stay_small_and_light(tmp_path, tab):
     """Every picture another one, of noise, which no format makes small."""
     samples = [sample(number, ("no", "yes" if number % 3 else "no")) for number in range(5000)]
     pictures = {("t", f"q{number}"): (noise(number),) for number in range(5000)}
-    page = write_report(tmp_path, {}, samples, pictures)
-    assert page.stat().st_size < 25_000_000
-    assert (
-        len(json.loads(page.read_text().partition('id="gallery-data">')[2].partition("</script>")[0])["rows"]) == 5000
-    )
+    path = write_report(tmp_path, {}, samples, pictures)
+    assert path.stat().st_size < 25_000_000
+    assert len(gallery_data(path.read_text())["rows"]) == 5000
     state = """return [document.querySelectorAll("*").length, [...document.querySelectorAll(".card")].filter((one) => {
         const box = one.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; }).length]"""
     for width, beside in ((1280, 3), (390, 1)):
-        tab.open(page, width)
+        tab.open(path, width)
         assert tab.run("return [innerWidth, document.scrollingElement.scrollWidth]") == [width, width]
         for part in (0.1, 0.35, 0.36, 0.9, 1, 0.5):
             to = f"scrollTo({{ top: {part} * document.scrollingElement.scrollHeight, behavior: 'instant' }})"
