@@ -79,22 +79,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subprocess.run(command, check=True)
     theirs, their_score = lmms_samples(given.work / "log", len(rows))
+    different = [
+        {"id": row.id, "question": row.question, "reference": row.answer, "ours": own, "lmms_eval": other}
+        for row, own, other in zip(rows, ours, theirs, strict=True)
+        if own != other
+    ]
     result = {
-        "rows": note,
+        "rows": note or "all rows",
         "versions": versions(given.python),
         "ours": asdict(interval([score(text, row.references) for text, row in zip(ours, rows, strict=True)])),
         "lmms_eval": their_score,
         "ours_of_their_answers": sum(score(text, row.references) for text, row in zip(theirs, rows, strict=True))
         / len(rows),
-        "different": [
-            {"id": row.id, "question": row.question, "reference": row.answer, "ours": own, "lmms_eval": other}
-            for row, own, other in zip(rows, ours, theirs, strict=True)
-            if own != other
-        ],
+        "different": different,
     }
     write_json(given.out, result)
     print(json.dumps({key: value for key, value in result.items() if key != "different"}, indent=1))
-    print(f"{len(result['different'])} of {len(rows)} answers differ: {given.out}")
+    print(f"{len(different)} of {len(rows)} answers differ: {given.out}")
     return 0
 
 

@@ -56,7 +56,9 @@ def asked(words: Sequence[str], question: str = "", pictures: Path | None = None
     for place, one in enumerate(found):
         seen[one.id] = times = seen.get(one.id, 0) + 1
         if times > 1:
-            found[place] = replace(one, id=f"{one.id}#{times}")
+            name = f"{one.id}#{times}"
+            row = replace(one.row, id=name) if isinstance(one.row, Example) else one.row
+            found[place] = Asked(name, row)
     return found
 
 

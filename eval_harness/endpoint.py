@@ -275,14 +275,13 @@ def _chosen(model: str, served: dict[str, dict[str, Any]], url: str) -> str:
 
 def _said(answer: Response) -> str:
     """The server's own message, without the key, which some servers repeat."""
-    text = answer.text
     try:
-        value = answer.json()
-        value = value.get("error", value.get("detail", value)) if isinstance(value, dict) else value
-        text = value["message"] if isinstance(value, dict) and "message" in value else value
-    except (ValueError, LookupError):
-        pass
-    line = " ".join(without_key(str(text)).split())
+        said = answer.json()
+        said = said.get("error", said.get("detail", said)) if isinstance(said, dict) else said
+        said = said["message"] if isinstance(said, dict) and "message" in said else said
+    except ValueError:
+        said = answer.text
+    line = " ".join(without_key(str(said)).split())
     return line[:_SAID] or str(answer.reason)
 
 

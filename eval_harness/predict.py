@@ -68,24 +68,37 @@ def _answered(
     answerer: Answerer, part: Sequence[Asked], prompt: str, max_new_tokens: int, batch_size: int
 ) -> list[str | Rejected]:
     """Each row's answer, or why it has none, in their order."""
-    found = [_unusable(one) for one in part]
+    found: list[str | Rejected | None] = [_unusable(one) for one in part]
 
     def ask(places: Sequence[int]) -> None:
         examples = [row for place in places if not isinstance(row := part[place].row, Rejected)]
         for number, answer in answerer.answers(examples, prompt, max_new_tokens, batch_size, progress=False):
             found[places[number]] = answer
 
-    try:
-        if usable := [place for place, one in enumerate(found) if one is None]:
-            ask(usable)
-    except RowError:  # one of them cannot be asked: whoever is left is asked alone, and it shows which
-        for place in [place for place, one in enumerate(found) if one is None]:
-            try:
-                ask([place])
-            except RowError as error:
-                found[place] = Rejected(error.where, error.reason, error.what)
+    def unanswered() -> list[int]:
+        return [place for place, one in enumerate(found) if one is None]
+
+    while places := unanswered():
+        try:
+            ask(places)
+        except RowError as error:  # that row costs no other its answer
+            places = unanswered()
+            guilty = [place for place in places if error.where == f"row {part[place].id}"]
+            if not guilty and len(places) > 1:
+                _alone(ask, places, found)
+            else:
+                found[(guilty or places)[0]] = Rejected(error.where, error.reason, error.what)
     assert None not in found, "an answerer left a row out"
     return [answer for answer in found if answer is not None]
+
+
+def _alone(ask: Callable[[Sequence[int]], None], places: Sequence[int], found: list[str | Rejected | None]) -> None:
+    """Asks row by row, where an error does not say whose it is."""
+    for place in places:
+        try:
+            ask([place])
+        except RowError as error:
+            found[place] = Rejected(error.where, error.reason, error.what)
 
 
 def _unusable(one: Asked) -> str | Rejected | None:

@@ -137,6 +137,25 @@ def test_bad_rows_are_rows_with_an_error_and_none_is_lost(folder):
     assert all(row["error"] and row["where"] for row in rows if "reason" in row)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_row_that_is_refused_costs_no_other_its_answer_nor_its_batch(folder, named):
+    each = [{"image": "b.png", "question": "refuse me" if n in (3, 11) else f"what is {n}?"} for n in range(14)]
+    found, sizes = asked([rows_file(folder, *each)]), []
+
+    class Picky(Echo):
+        def answers(self, examples, *options, **more):
+            sizes.append(len(examples))
+            try:
+                yield from super().answers(examples, *options, **more)
+            except RowError as error:
+                raise RowError(error.reason, error.what, error.where if named else "") from error
+
+    rows, counts = run(Picky(), found)
+    assert [row["id"] for row in rows if "error" in row] == ["000003", "000011"] and counts.new == 12
+    assert all(row["prediction"] == f"what is {int(row['id'])}?|1" for row in rows if "error" not in row)
+    assert len(sizes) == (3 if named else 1 + 12)  # what is not yet answered is asked together, or else alone
+
+
 def test_pictures_of_rows_may_be_in_another_folder(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("rows")
     words = [rows_file(elsewhere, {"image": "b.png", "question": "what?"})]
