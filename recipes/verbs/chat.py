@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplora_vlm.errors import MendableError, did_you_mean
+from recipes.model_words import MODEL, model_options, opened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,9 +37,10 @@ COMMANDS = ("/picture", "/reset", "/help", "/quit")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``chat``."""
-    parser.add_argument("model", metavar="MODEL", help="a hub id, a folder, or http://host:port/v1#model")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("other", nargs="?", metavar="MODEL2", help="a second one, asked the same")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="the longest answer (%(default)s)")
+    model_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -45,11 +48,10 @@ def run(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from eval_harness.chat import Talk
-    from eval_harness.models import open_answerer
 
     if given.max_new_tokens < 1:
         raise MendableError("it must be at least 1", "--max-new-tokens", "leave it out")
-    talk = Talk([open_answerer(word) for word in (given.model, given.other) if word], given.max_new_tokens)
+    talk = Talk([opened(word, given) for word in (given.model, given.other) if word], given.max_new_tokens)
     console, failed = Console(highlight=False, markup=False, emoji=False), False
     if sys.stdin.isatty():
         console.print(" and ".join(each.name for each in talk.answerers), style="bold")
@@ -104,7 +106,7 @@ def _done(line: str, talk: Talk, console: Console) -> bool:
     return True
 
 
-def _show(pictures: list, talk: Talk, console: Console) -> None:
+def _show(pictures: list[Path], talk: Talk, console: Console) -> None:
     for path in pictures:
         width, height = talk.show(path)
         console.print(f"[{path.name}, {width} x {height} pixels]", style="dim")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompts import PROMPTS
+from recipes.model_words import MODEL, model_options, opened
 
 EXAMPLES = """\
   python -m recipes predict out/llava_vqa-demo/merged cat.png dogs/ --question "what is in the picture?"
@@ -28,7 +29,7 @@ EXAMPLES = """\
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``predict``."""
-    parser.add_argument("model", metavar="MODEL", help="a hub id, a folder, or http://host:port/v1#model")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("what", nargs="+", metavar="WHAT", help="pictures, folders of pictures, rows.jsonl")
     parser.add_argument("--question", default="", help="asked of each picture, and of rows without one of their own")
     parser.add_argument("--prompt", default="as_written", choices=sorted(PROMPTS), help="its words (%(default)s)")
@@ -38,13 +39,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=256, help="the longest answer (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="asked at once; changes no answer (%(default)s)")
     parser.add_argument("--force", action="store_true", help="begin --out anew, whatever it holds")
+    model_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """0: every row is answered; 1: some could not be asked, and the file says why."""
     from eval_harness.answer_file import AnswerFile
     from eval_harness.asked import asked, fitting
-    from eval_harness.models import open_answerer
     from eval_harness.predict import predict, run_of
     from mlplora_vlm.errors import MendableError
 
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
         if getattr(given, name) < 1:
             raise MendableError("it must be at least 1", f"--{name.replace('_', '-')}", "leave it out")
     rows = fitting(asked(given.what, given.question, given.pictures, given.urls), given.prompt)
-    answerer = open_answerer(given.model)
+    answerer = opened(given.model, given)
     run_id = run_of(answerer, given.prompt, given.max_new_tokens)
     options = (given.prompt, given.max_new_tokens, given.batch_size)
     if given.out is None:
