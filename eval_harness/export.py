@@ -2,7 +2,8 @@
 
 Answers are written as the model gave them: the official code normalises them itself.  Sources of the forms:
 
-VQAv2, OK-VQA: visualqa.org/evaluation.html ("Results Format"); okvqa.allenai.org/download.html takes the same.
+VQAv2: visualqa.org/evaluation.html ("Results Format").  OK-VQA has no server of its own; its files have VQA's form, and
+VQA's evaluation code reads them with results of that form.
 TextVQA: github.com/facebookresearch/mmf at commit ded4747, mmf/datasets/builders/textvqa/dataset.py
 (format_for_prediction; EvalAI reads ``question_id`` and ``answer``).
 VizWiz: vizwiz.org/tasks-and-datasets/vqa/, as github.com/haotian-liu/LLaVA at commit ce1aa08,

@@ -11,7 +11,7 @@ MODEL = "a hub id, a folder with a model or an adapter, or http://host:port/v1#m
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Options beside the word MODEL; an endpoint has settings of its own."""
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision (%(default)s)")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision")
     parser.add_argument("--quantization", default="none", choices=("none", "nf4"), help="nf4: 4-bit weights")
     parser.add_argument("--picture-tokens", type=int, help="no picture costs more tokens than this")
     parser.add_argument("--trust-remote-code", action="store_true", help="runs Python code from the model's repo")
