@@ -12,6 +12,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,10 +22,11 @@ from data_prep.example import Example
 from data_prep.images import open_image
 from data_prep.prompts import ask
 from data_prep.sources import easy_vqa
-from eval_harness.lmms_eval import lmms_command
+from eval_harness.lmms_eval import lmms_command, lmms_results
 from eval_harness.metrics.exact_match import score
 from eval_harness.sampling import sample
 from eval_harness.stats import interval
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json, write_text
 
 TASK, PROMPT, TOKENS = "easy_vqa_rows", "short_answer", 8
@@ -77,8 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = lmms_command(
         given.folder, [TASK], given.python, given.work / "log", include=given.work / "task", device="cpu", exact=True
     )
+    began = time.time() - 1
     subprocess.run(command, check=True)
-    theirs, their_score = lmms_samples(given.work / "log", len(rows))
+    if (left := lmms_results(given.work / "log", began)) is None:
+        raise MendableError("lmms-eval left no results", str(given.work / "log"), "see what it says above")
+    theirs, their_score = lmms_samples(left, len(rows))
     different = [
         {"id": row.id, "question": row.question, "reference": row.answer, "ours": own, "lmms_eval": other}
         for row, own, other in zip(rows, ours, theirs, strict=True)
@@ -132,14 +137,13 @@ def write_task(folder: Path, rows: list[Example]) -> None:
     write_text(folder / "utils.py", UTILS)
 
 
-def lmms_samples(folder: Path, count: int) -> tuple[list[str], float]:
-    """(lmms-eval's answers in the rows' order, stripped; its own score) of its newest log."""
-    newest = max(folder.rglob(f"*_samples_{TASK}.jsonl"), key=lambda path: path.stat().st_mtime)
-    lines = [json.loads(line) for line in newest.read_text("utf-8").splitlines() if line]
+def lmms_samples(results: Path, count: int) -> tuple[list[str], float]:
+    """(lmms-eval's answers in the rows' order, stripped; its own score), of the results and the log beside them."""
+    log = results.with_name(results.name.replace("_results.json", f"_samples_{TASK}.jsonl"))
+    lines = [json.loads(line) for line in log.read_text("utf-8").split("\n") if line]
     found = {line["doc_id"]: line["filtered_resps"] for line in lines}
     texts = [found[number] for number in range(count)]
-    results = read_json(max(folder.rglob("*_results.json"), key=lambda path: path.stat().st_mtime))
-    scores = results["results"][TASK]
+    scores = read_json(results)["results"][TASK]
     own = next(value for key, value in scores.items() if key.startswith("exact_match,"))
     return [(text[0] if isinstance(text, list) else text).strip() for text in texts], float(own)
 

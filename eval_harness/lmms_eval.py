@@ -17,6 +17,15 @@ GENERIC = "huggingface"
 """lmms-eval's model for whatever transformers' auto classes load; always in bfloat16."""
 
 
+def lmms_results(out: Path, since: float = 0.0) -> Path | None:
+    """The newest results that lmms-eval left in its folder since then (seconds of the epoch), if any.
+
+    Its exit code does not tell: 0.7.3 ends with 0 after an error too.
+    """
+    found = [path for path in out.rglob("*_results.json") if path.stat().st_mtime >= since]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
 def lmms_command(
     folder: Path,
     tasks: Sequence[str],
@@ -42,7 +51,7 @@ def lmms_command(
     model = card_for(read_json(folder / "config.json")["model_type"], str(folder / "config.json")).lmms_eval or GENERIC
     arguments = [f"pretrained={folder.absolute()}"]
     if device != "cuda":
-        arguments += [f"device={device}", f"device_map={device}"]
+        arguments.append(f"device_map={device}")  # the device itself is an option of the command
     if exact:
         if model != "llava_hf":
             raise MendableError(f"lmms-eval's {model} takes no precision", "lmms-eval", "leave float32 out")

@@ -11,9 +11,10 @@ import argparse
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from eval_harness.lmms_eval import lmms_command
+from eval_harness.lmms_eval import lmms_command, lmms_results
 from mlplora_vlm.errors import MendableError
 
 EXAMPLES = """\
@@ -36,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """0, or lmms-eval's own exit code."""
+    """0; with --run lmms-eval's own exit code, or 1 where it left no results."""
     tasks = [task.strip() for task in given.tasks.split(",") if task.strip()]
     words = lmms_command(
         given.folder.expanduser(), tasks, given.python, given.out, given.include, given.device, given.batch_size
@@ -47,7 +48,11 @@ def run(given: argparse.Namespace) -> int:
     if not has_lmms_eval(given.python):
         fix = "python -m venv lmms && lmms/bin/pip install lmms-eval decord, then --python lmms/bin/python"
         raise MendableError("this environment has no lmms-eval", given.python, fix)
-    return subprocess.run(words).returncode
+    began = time.time() - 1  # a disk's clock may be coarser
+    code = subprocess.run(words).returncode
+    results = lmms_results(given.out, began)
+    print(f"results: {results}" if results else f"lmms-eval left no results in {given.out}: see above", flush=True)
+    return code or int(results is None)
 
 
 def has_lmms_eval(python: str) -> bool:

@@ -45,4 +45,4 @@ def test_logs_are_read_in_the_rows_order(tmp_path):
     log.with_name(f"20261128_samples_{TASK}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     results = {"results": {TASK: {"alias": TASK, "exact_match,none": 0.5, "exact_match_stderr,none": 0.1}}}
     log.with_name("20261128_results.json").write_text(json.dumps(results))
-    assert lmms_samples(tmp_path, 2) == (["red", "yes"], 0.5)
+    assert lmms_samples(log.with_name("20261128_results.json"), 2) == (["red", "yes"], 0.5)

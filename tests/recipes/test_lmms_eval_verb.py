@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import stat
 import sys
@@ -56,7 +57,7 @@ def test_command_is_printed_word_by_word(merged, tmp_path, capsys):
     words = ["--tasks", "mine", "--include", str(tmp_path), "--device", "cpu", "--batch-size", "4"]
     assert main(["lmms-eval", str(folder), *words]) == 0
     said = shlex.split(capsys.readouterr().out)
-    assert said[0] == sys.executable and f"pretrained={folder},device=cpu,device_map=cpu" in said
+    assert said[0] == sys.executable and f"pretrained={folder},device_map=cpu" in said
     assert said[said.index("--include_path") + 1] == str(tmp_path) and said[said.index("--device") + 1] == "cpu"
     assert said[said.index("--batch_size") + 1] == "4"
 
@@ -68,6 +69,15 @@ def test_it_is_run_where_it_is_and_its_exit_code_is_ours(merged, tmp_path, capsy
     words = ["lmms-eval", str(merged("llava")), "--tasks", "pope", "--run", "--python"]
     assert main([*words, str(pretender)]) == 7
     assert (tmp_path / "ran").read_text().startswith("-m lmms_eval --model llava_hf")
+    log = tmp_path / "log"
+    pretender.write_text("#!/bin/sh\nexit 0\n")  # as lmms-eval does after an error
+    assert main([*words, str(pretender), "--out", str(log)]) == 1 and "left no results" in capsys.readouterr().out
+    (log / "merged").mkdir(parents=True)
+    (log / "merged/old_results.json").write_text("{}")
+    os.utime(log / "merged/old_results.json", (1, 1))
+    assert main([*words, str(pretender), "--out", str(log)]) == 1
+    pretender.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho {{}} > {log}/merged/new_results.json\n')
+    assert main([*words, str(pretender), "--out", str(log)]) == 0 and "new_results.json" in capsys.readouterr().out
     pretender.write_text("#!/bin/sh\nexit 1\n")
     assert main([*words, str(pretender)]) == 2 and "pip install lmms-eval" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "nowhere")]) == 2
