@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness.lr_curve import Values, difference
+from mlplora_vlm import provenance
 from mlplora_vlm.files import write_json
-from recipes import provenance
 
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path(__file__).parents[1] / "out" / "benchmarks"

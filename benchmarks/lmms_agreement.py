@@ -106,11 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answered(folder: Path, rows: list[Example]) -> list[str]:
     """Our answers, in the rows' order."""
-    from eval_harness.models import open_answerer
+    from eval_harness.models import opened
     from mlplora_vlm.load import ModelSection
 
-    answerer = open_answerer(str(folder), ModelSection(str(folder), dtype="float32"))
-    found = dict(answerer.answers(rows, PROMPT, TOKENS, 16))
+    with opened(str(folder), ModelSection(str(folder), dtype="float32")) as answerer:
+        found = dict(answerer.answers(rows, PROMPT, TOKENS, 16))
     return [found[number] for number in range(len(rows))]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eval_harness.journal import flush
 from eval_harness.predictions import write_rows
 from mlplora_vlm.errors import MendableError
 
@@ -31,16 +31,20 @@ class AnswerFile:
         """Appends the rows, and comes back when they are on the disk."""
         for row in rows:
             self._file.write(json.dumps({**row, "run": self.run}, ensure_ascii=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        flush(self._file)
 
-    def close(self, order: Iterable[str] | None = None) -> None:
-        """Closes the file; with ``order``, keys, those rows stand first and in that order."""
+    def __enter__(self) -> AnswerFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
-        if order is not None:
-            rows = {row["key"]: row for row in _whole_rows(self.path, self.run)}
-            first = [rows.pop(key) for key in order if key in rows]
-            write_rows(self.path, [*first, *rows.values()])
+
+    def sort(self, keys: Iterable[str]) -> None:
+        """Puts the rows with these keys first, in that order; the file is closed."""
+        self._file.close()
+        rows = {row["key"]: row for row in _whole_rows(self.path, self.run)}
+        first = [rows.pop(key) for key in keys if key in rows]
+        write_rows(self.path, [*first, *rows.values()])
 
 
 def _whole_rows(path: Path, run: str) -> list[dict[str, Any]]:

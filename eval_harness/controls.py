@@ -81,3 +81,17 @@ def picture_key(picture: Picture) -> str:
     if isinstance(picture, Resized):
         return f"{picture_key(picture.source)} {picture.size}"
     return hashlib.sha256(f"{picture.mode} {picture.size} ".encode() + picture.tobytes()).hexdigest()
+
+
+class PictureKeys:
+    """`picture_key`, worked out once for each picture object."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Picture, str]] = {}  # with the picture: else another could get its number
+
+    def __call__(self, picture: Picture) -> str:
+        if isinstance(picture, Path):
+            return str(picture)
+        if id(picture) not in self._known:
+            self._known[id(picture)] = picture, picture_key(picture)
+        return self._known[id(picture)][1]

@@ -1,73 +1,53 @@
-"""Runs a task on a model: answers, scores with intervals, and the controls that show whether the model looks."""
+"""Runs a task on whoever answers: answers, scores with intervals, and what a model that does not look would get."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from data_prep.collate import PromptCollator
 from data_prep.prompts import PROMPTS
 from data_prep.rows import strict
-from data_prep.sources import open_source
-from eval_harness.controls import blank, picture_key, prior, shuffled
-from eval_harness.generate import answers
-from eval_harness.numbers import of_all
-from eval_harness.predictions import model_digest, read_rows, rows_of, write_rows
+from data_prep.sources import check_source, source_rows
+from eval_harness.answerer import Answerer
+from eval_harness.controls import PictureKeys, blank, prior, shuffled
+from eval_harness.figures import measured
+from eval_harness.journal import Journal, whole_lines
+from eval_harness.metrics import Metric
+from eval_harness.predictions import read_rows, rows_of, write_rows
+from eval_harness.processes import Processes
 from eval_harness.sampling import sample
+from eval_harness.section import EvalSection
 from eval_harness.stats import interval
-from eval_harness.tasks import TASKS, Task
+from eval_harness.verdict import CONTROLS
 from mlplora_vlm.errors import MendableError, did_you_mean
 from mlplora_vlm.files import digest, read_json, write_json
+from mlplora_vlm.provenance import device, versions
 
 if TYPE_CHECKING:
     from data_prep.example import Example
 
-
-@dataclass(frozen=True)
-class EvalSection:
-    """What is measured before and after training."""
-
-    task: str
-    """One of eval_harness/tasks.py."""
-    folder: str | None = None
-    """The folder with the task's files, where its source does not bring its own."""
-    limit: int = 1000
-    """Seeded sample of this many rows; 0: all."""
-    balance: bool = False
-    """True: the sample holds equally many rows of each category."""
-    batch_size: int = 32
-    """Questions answered at once; changes no answer."""
-    controls: tuple[Literal["blank", "shuffled", "prior"], ...] = ("blank", "shuffled", "prior")
-    """Answering blank pictures, other rows' pictures, and from the training answers alone."""
-    judge: str | None = None
-    """The category whose score must prove that the model looks: its lower bound above every control's upper bound."""
-    seed: int = 0
-    """Seeds the sample, the shuffling and the bootstrap."""
-
-    def problems(self) -> Iterator[tuple[str, str, str]]:
-        """(key, what is wrong, how to mend) for every value that cannot work."""
-        if self.limit < 0:
-            yield "limit", "limit must not be negative", "0 means all rows"
-        if self.batch_size < 1:
-            yield "batch_size", "batch_size must be at least 1", "32 is usual"
-        if self.judge and not self.controls:
-            yield "judge", "without controls there is nothing to judge against", "name at least one control"
+PLAIN = "plain"
+"""The part of an evaluation that is no control."""
 
 
-def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, controls: bool = True) -> dict[str, Any]:
+def evaluate(
+    answerer: Answerer, settings: EvalSection, out: Path, controls: bool = True, kept: Path | None = None
+) -> dict[str, Any]:
     """Answers and scores the task's sample, and the controls if asked; writes it all to ``out``, returns the summary.
 
-    Files: ``predictions.jsonl``, ``predictions-CONTROL.jsonl``, ``result.json`` (the summary; its keys are in
-    `_summary`). A part whose file is complete is reused when the sample, the decoding and the model are what they
-    were. Raises MendableError for an unknown task or category, and for rows that cannot be sent.
+    Files: ``predictions.jsonl``, ``predictions-CONTROL.jsonl``, ``result.json`` (the summary; docs/evaluation.md has
+    its keys).  Under torchrun every process answers its share, and the first one scores and writes.  What was answered
+    before is not asked again, in the middle of a part too, when the sample, the decoding and the model are what they
+    were; ``kept`` is a folder where answers of other runs are looked for and left.
+    Raises MendableError for an unknown task, metric or category, and for rows that cannot be sent.
     """
-    out, task = Path(out), _task(settings.task)
+    out, task = Path(out), settings.chosen()
+    for name in (task.metric, *task.also):
+        Metric(name)
     rows, note = task_sample(settings)
-    source, folder = open_source(task.source), Path(settings.folder) if settings.folder else None
     categories = ["overall", *sorted({row.category for row in rows})]
     if settings.judge and settings.judge not in categories:
         raise MendableError(
@@ -77,116 +57,95 @@ def evaluate(model: Any, processor: Any, settings: EvalSection, out: Path, contr
         )
     names = [name for name in settings.controls if controls and (name != "prior" or task.prior_split)]
     if "prior" in names and task.prior_split:
-        source.check(task.prior_split, folder)  # before the long work, not after it
-    run = _Run(model, processor, settings, task, out)
-    parts = {"": run.answered("", rows)}
+        check_source(settings.rows_of(task.prior_split))  # before the long work, not after it
+    run = _Run(answerer, settings, out, kept)
+    parts = {PLAIN: run.answered(PLAIN, rows)}
     for name in names:
         if name == "prior" and task.prior_split:
-            parts[name] = run.scored(name, rows, prior(rows, source.rows(task.prior_split, folder)))
+            training = source_rows(settings.rows_of(task.prior_split))
+            parts[name] = run.scored(name, rows, prior(rows, training) if run.processes.first else [""] * len(rows))
         else:
             parts[name] = run.answered(name, blank(rows) if name == "blank" else shuffled(rows, settings.seed))
     result = _summary(run, parts, rows, note)
-    write_json(out / "result.json", result)
+    if run.processes.first:
+        write_json(out / "result.json", result)
+    run.processes.wait()
     return result
 
 
 def task_sample(settings: EvalSection) -> tuple[list[Example], str | None]:
     """(the rows that are asked, a note where they are a sample); raises MendableError where one cannot be used."""
-    task, folder = _task(settings.task), Path(settings.folder) if settings.folder else None
-    source = open_source(task.source)
-    source.check(task.split, folder)
-    return sample(list(strict(source.rows(task.split, folder))), settings.limit, settings.balance, settings.seed)
-
-
-def verdict(summary: dict[str, Any], judge: str | None) -> dict[str, str]:
-    """{status: "looks" | "does not look" | "not judged" | "by heart", sentence}: do the answers come from the pictures?
-
-    The model looks if the lower 95 % bound of its score in the category ``judge`` lies above the upper bound of every
-    control.  Of rows that were trained on only their number is said: nothing about them is a score.
-    """
-    if summary.get("by_heart"):
-        return {"status": "by heart", "sentence": _by_heart(summary)}
-    if not judge or not summary["controls"]:
-        why = "the recipe names no category to judge by" if not judge else "no control was run"
-        return {"status": "not judged", "sentence": f"Whether the model looks at the pictures was not judged: {why}."}
-    score = summary["scores"][judge]
-    controls = {name: scores[judge] for name, scores in summary["controls"].items()}
-    failed = [name for name, control in controls.items() if score["low"] <= control["high"]]
-    asked = "all questions" if judge == "overall" else f"the {judge} questions"
-    own = f"{score['score']:.1%} of {asked} right (at least {score['low']:.1%}, n = {score['n']:,})"
-    others = ", ".join(
-        f"{_CONTROLS[name]} {controls[name]['score']:.1%} (at most {controls[name]['high']:.1%})" for name in controls
-    )
-    if failed:
-        reason = f"that is not clearly more than with {' and '.join(_CONTROLS[name] for name in failed)}"
-        return {
-            "status": "does not look",
-            "sentence": f"The model is not shown to look at the pictures: {own}; {reason}: {others}.",
-        }
-    return {"status": "looks", "sentence": f"The model looks at the pictures: {own}, against {others}; 95 % bounds."}
-
-
-def _by_heart(summary: dict[str, Any]) -> str:
-    def right(scores: dict[str, Any]) -> str:
-        return of_all(scores["overall"]["score"], scores["overall"]["n"])
-
-    controls = [f"with {_CONTROLS[name]} {right(scores)}" for name, scores in summary["controls"].items()]
-    beside = f" ({', '.join(controls)})" if controls else ""
-    own = f"By heart: {right(summary['scores'])} questions that were trained on are answered right{beside}."
-    return f"{own} It proves the chain, and is no score."
-
-
-_CONTROLS = {"blank": "blank pictures", "shuffled": "shuffled pictures", "prior": "the training answers alone"}
+    section = settings.rows_of(settings.chosen().split)
+    check_source(section)
+    return sample(list(strict(source_rows(section))), settings.limit, settings.balance, settings.seed)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One predictions file: its rows, and the seconds that answering took."""
+    """One predictions file: its rows, and how many of them were answered in how many seconds."""
 
     rows: list[dict[str, Any]]
-    seconds: float
+    seconds: float = 0.0
+    answered: int = 0
 
 
 class _Run:
     """What all parts of one evaluation share."""
 
-    def __init__(self, model: Any, processor: Any, settings: EvalSection, task: Task, out: Path) -> None:
-        self.model, self.processor, self.settings, self.task, self.out = model, processor, settings, task, out
-        self.score = import_module(f"eval_harness.metrics.{task.metric}").score
-        self.model_digest = model_digest(model)
+    def __init__(self, answerer: Answerer, settings: EvalSection, out: Path, kept: Path | None) -> None:
+        self.answerer, self.settings, self.task, self.out, self.kept = answerer, settings, settings.chosen(), out, kept
+        self.metric, self.processes = Metric(self.task.metric), Processes.here()
+        self._keys = PictureKeys()
 
-    def answered(self, name: str, examples: Sequence[Example]) -> _Part:
-        """The model's answers, scored and written; those of an earlier run where nothing they hang on has changed."""
-        key, state = self._key(examples), self._state()
-        path = self._path(name)
-        if state.get(name or "plain", {}).get("digest") == key and path.is_file():
-            rows = read_rows(path)
-            if len(rows) == len(examples):
-                return _Part(rows, state[name or "plain"]["seconds"])
-        if state.pop(name or "plain", None):  # from here on the file is not what that digest vouched for
-            self._keep(state)
+    def answered(self, part: str, examples: Sequence[Example]) -> _Part:
+        """The part's answers, scored and written; what an earlier run left of the same question is taken over."""
+        key, state = self._key(examples), self._state().get(part, {})
+        path = self._path(part)
+        if state.get("digest") == key and path.is_file() and len(rows := read_rows(path)) == len(examples):
+            self.processes.wait()
+            return _Part(rows, state["seconds"], state["answered"])
+        journal = Journal(self.out, part, key, self.processes.rank)
+        journal.clear_others()
+        known = self._kept(key) | journal.known()
+        self.processes.wait()  # whoever starts sooner must not change what others read here
+        left = [example for example in examples if example.id not in known]
         began = time.perf_counter()
-        predictions = list(
-            answers(
-                self.model,
-                self.processor,
-                examples,
-                self.task.prompt,
-                self.task.max_new_tokens,
-                self.settings.batch_size,
-                description=f"{self.settings.task}{f', {_CONTROLS[name]}' if name else ''}",
+        self._ask(part, left, journal)
+        self.processes.wait()
+        seconds = time.perf_counter() - began
+        known |= journal.known()
+        found = self.scored(part, examples, [known[example.id] for example in examples], seconds, len(left))
+        if self.processes.first:
+            self._keep(key, known)
+            write_json(
+                self._state_path,
+                self._state() | {part: {"digest": key, "seconds": seconds, "answered": len(left)}},
             )
-        )
-        part = self.scored(name, examples, predictions, time.perf_counter() - began)
-        self._keep(state | {name or "plain": {"digest": key, "seconds": part.seconds}})
-        return part
+            journal.remove()
+        self.processes.wait()
+        return found
 
-    def scored(self, name: str, examples: Sequence[Example], predictions: Sequence[str], seconds: float = 0.0) -> _Part:
+    def _ask(self, part: str, examples: Sequence[Example], journal: Journal) -> None:
+        """Answers this process's share of the examples into the journal."""
+        pictures = [tuple(map(self._keys, example.images)) for example in examples]
+        share = [examples[number] for number in self.processes.share(pictures)]
+        name = self.settings.task + (f", {CONTROLS[part]}" if part in CONTROLS else "")
+        task = self.task
+        stream = self.answerer.answers(
+            share, task.prompt, task.max_new_tokens, self.settings.batch_size, name, self.processes.first
+        )
+        for _ in journal.write((share[number].id, text) for number, text in stream):
+            pass
+
+    def scored(
+        self, part: str, examples: Sequence[Example], predictions: Sequence[str], seconds: float = 0.0, count: int = 0
+    ) -> _Part:
         """The predictions' rows, written."""
-        scores = [self.score(text, row.references) for text, row in zip(predictions, examples, strict=True)]
-        part = _Part(rows_of(examples, predictions, scores), seconds)
-        write_rows(self._path(name), part.rows)
-        return part
+        scores = self.metric.scores(predictions, [example.references for example in examples])
+        found = _Part(rows_of(examples, predictions, scores), seconds, count)
+        if self.processes.first:
+            write_rows(self._path(part), found.rows)
+        return found
 
     def interval_by_category(self, part: _Part) -> dict[str, dict[str, float]]:
         """Scores overall and of each category."""
@@ -197,53 +156,83 @@ class _Run:
             name: asdict(interval([row["score"] for row in rows], self.settings.seed)) for name, rows in groups.items()
         }
 
-    def _path(self, name: str) -> Path:
-        return self.out / f"predictions{f'-{name}' if name else ''}.jsonl"
+    def figures(self, part: _Part) -> dict[str, dict[str, Any]]:
+        """What the metric, and those that the task names beside it, say of all rows."""
+        found = self.metric.figures(part.rows)
+        for name in self.task.also:
+            found |= Metric(name).beside(part.rows)
+        return {name: measured(figure, self.settings.seed) for name, figure in found.items()}
+
+    def about(self) -> dict[str, str]:
+        """What the scores hang on beside the texts."""
+        found: dict[str, str] = {}
+        for name in (self.task.metric, *self.task.also):
+            found |= Metric(name).about()
+        return found
+
+    def _path(self, part: str) -> Path:
+        return self.out / f"predictions{'' if part == PLAIN else f'-{part}'}.jsonl"
+
+    @property
+    def _state_path(self) -> Path:
+        return self.out / "parts.json"
 
     def _state(self) -> dict[str, dict[str, Any]]:
         try:
-            return read_json(self.out / "parts.json")
+            return read_json(self._state_path)
         except (FileNotFoundError, ValueError):
             return {}
 
-    def _keep(self, state: dict[str, dict[str, Any]]) -> None:
-        write_json(self.out / "parts.json", state)
+    def _kept(self, key: str) -> dict[str, str]:
+        path = self.kept / f"{key}.jsonl" if self.kept else None
+        return {row["id"]: row["prediction"] for row in whole_lines(path)} if path and path.is_file() else {}
+
+    def _keep(self, key: str, known: dict[str, str]) -> None:
+        if self.kept:
+            write_rows(self.kept / f"{key}.jsonl", [{"id": name, "prediction": text} for name, text in known.items()])
 
     def _key(self, examples: Sequence[Example]) -> str:
-        """What the answers hang on; the batch size is not part of it."""
+        """What the answers hang on; the batch size and the number of processes are not part of it."""
         sent = [
-            [row.id, row.category, row.turns[:-1], row.question, row.references, [*map(picture_key, row.images)]]
+            [
+                row.id,
+                row.category,
+                row.system,
+                row.earlier,
+                row.question,
+                row.references,
+                [*map(self._keys, row.images)],
+            ]
             for row in examples
         ]
-        template = self.processor.chat_template
-        return digest([asdict(self.task), PROMPTS[self.task.prompt], template, self.model_digest, sent])
+        return digest([asdict(self.task), PROMPTS[self.task.prompt], self.answerer.digest, sent])
 
 
 def _summary(run: _Run, parts: dict[str, _Part], rows: Sequence[Example], note: str | None) -> dict[str, Any]:
-    task, seconds = run.task, parts[""].seconds
+    task, plain = run.task, parts[PLAIN]
     return {
+        "schema": 1,
         "task": run.settings.task,
         "version": task.version,
         "by_heart": task.by_heart,
         "metric": task.metric,
+        "source": task.source,
         "split": task.split,
         "n": len(rows),
         "sample": note or "all rows",
-        "prompt_example": PromptCollator(run.processor, task.prompt).text(rows[0]),
+        "prompt": task.prompt,
+        "prompt_example": run.answerer.prompt(rows[0], task.prompt),
         "decoding": {"do_sample": False, "num_beams": 1, "max_new_tokens": task.max_new_tokens},
         "batch_size": run.settings.batch_size,
+        "processes": run.processes.world,
         "seed": run.settings.seed,
-        "model_digest": run.model_digest,
-        "seconds": round(seconds, 3),
-        "samples_per_second": round(len(rows) / seconds, 3) if seconds else None,
-        "scores": run.interval_by_category(parts[""]),
-        "controls": {name: run.interval_by_category(part) for name, part in parts.items() if name},
+        "model": run.answerer.describe(),
+        "scores": run.interval_by_category(plain),
+        "figures": run.figures(plain),
+        "about": run.about(),
+        "controls": {name: run.interval_by_category(part) for name, part in parts.items() if name != PLAIN},
+        "seconds": round(plain.seconds, 3),
+        "samples_per_second": round(plain.answered / plain.seconds, 3) if plain.answered and plain.seconds else None,
+        "device": device(),
+        "versions": versions(),
     }
-
-
-def _task(name: str) -> Task:
-    if name not in TASKS:
-        raise MendableError(
-            f"there is no task {name!r}{did_you_mean(name, TASKS)}", "eval.task", f"one of: {', '.join(TASKS)}"
-        )
-    return TASKS[name]

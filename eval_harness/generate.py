@@ -1,13 +1,15 @@
-"""A model's answers: greedy, batched, in the order of the examples."""
+"""A model's answers: greedy, batched, each as soon as it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from data_prep.example import Example
+from eval_harness.batches import Batches
+from eval_harness.controls import PictureKeys
+from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -24,44 +26,71 @@ def answers(
     batch_size: int,
     description: str = "answering",
     progress: bool = True,
-) -> Iterator[str]:
-    """One answer an example, without special tokens and stripped.
+) -> Iterator[tuple[int, str]]:
+    """(the example's place, its answer without special tokens and stripped), each once, batch by batch.
 
     Prompts are padded on the left and the longest are answered first: their like share a batch, and too little memory
-    shows at once. The batch size changes how long it takes and no answer (in bf16 only as far as sums of another shape
-    round alike). Yields once all are there, since batches cut across the order.  The model keeps its mode (training or
-    not).
+    shows at once; then batches are halved, and said so.  Questions about one picture follow each other, and their
+    picture is encoded once.  The batch size changes how long it takes and no answer (in bf16 only as far as sums of
+    another shape round alike).  The model keeps its mode (training or not).  Raises MendableError where a single
+    question does not fit into memory.
     """
     import torch
 
     from data_prep.collate import PromptCollator
+    from data_prep.images import open_image
     from data_prep.labels import token_ids
     from data_prep.lengths import PictureTokens
     from data_prep.progress import progress_bar
+    from mlplora_vlm.picture_features import PictureFeatures
 
-    collate, picture_tokens = PromptCollator(processor, prompt), PictureTokens(processor)
+    collate, picture_tokens, key = PromptCollator(processor, prompt), PictureTokens(processor), PictureKeys()
+    pictures = [tuple(map(key, example.images)) for example in examples]
     lengths = [len(ids) for ids in token_ids(processor.tokenizer, [collate.text(example) for example in examples])]
     for number, example in enumerate(examples):
         lengths[number] += picture_tokens(example.images)
     counts = [len(example.images) if processor.card.same_count else 0 for example in examples]
-    order = sorted(range(len(examples)), key=lambda number: (counts[number], -lengths[number]))
-    batches = [
-        numbers[start : start + batch_size]
-        for numbers in (list(same) for _, same in groupby(order, key=counts.__getitem__))
-        for start in range(0, len(numbers), batch_size)
-    ]
-    decoding = greedy(model, processor, max_new_tokens)
-    found = [""] * len(examples)
-    bar = progress_bar(total=len(examples), description=description, unit="answer", shown=progress)
-    with torch.inference_mode(), _evaluating(model), bar:
-        for numbers in batches:
-            batch = on_model(collate([examples[number] for number in numbers]), model)
+    named = {key(picture): picture for example in examples for picture in example.images}
+    features, decoding = PictureFeatures(model, processor), greedy(model, processor, max_new_tokens)
+
+    def answered(numbers: Sequence[int]) -> list[str]:
+        batch = on_model(collate([examples[number] for number in numbers]), model)
+        shown = [pictures[number] for number in numbers]
+        with torch.inference_mode(), _evaluating(model):
+            batch = features.put_in(batch, shown, lambda name: open_image(named[name]))
             output = model.generate(**batch, generation_config=decoding)
-            texts = processor.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-            for number, text in zip(numbers, texts, strict=True):
-                found[number] = text.strip()
+        texts = processor.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    bar = progress_bar(total=len(examples), description=description, unit="answer", shown=progress)
+    batches = Batches(counts, pictures, lengths, batch_size)
+    with bar:
+        for numbers in batches:
+            try:
+                texts = answered(numbers)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if len(numbers) == 1:
+                    raise MendableError(
+                        f"one question alone does not fit into the device's memory ({error!s:.120})",
+                        f"row {examples[numbers[0]].id}",
+                        "bound the pictures with model.picture_tokens, or take model.quantization=nf4",
+                    ) from None
+                features.forget()
+                size = batches.halve(numbers)
+                print(f"{len(numbers)} questions at once do not fit into memory: going on with {size}", flush=True)
+                continue
+            yield from zip(numbers, texts, strict=True)
             bar.update(len(numbers))
-    yield from found
+
+
+def in_order(found: Iterable[tuple[int, str]], count: int) -> list[str]:
+    """The answers of ``count`` examples in the examples' order."""
+    texts = [""] * count
+    for number, text in found:
+        texts[number] = text
+    return texts
 
 
 def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> GenerationConfig:
@@ -93,6 +122,15 @@ def on_model(batch: dict[str, Any], model: Any) -> dict[str, Any]:
         key: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
         for key, value in batch.items()
     }
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    if not should_reduce_batch_size(error):
+        return False
+    clear_device_cache(garbage_collection=True)
+    return True
 
 
 @contextmanager

@@ -1,11 +1,10 @@
-"""A model in this process, as an `Answerer`."""
+"""A model in this process as whoever answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from data_prep.collate import PromptCollator
 from data_prep.example import Example
 from eval_harness.generate import answers
 from eval_harness.predictions import model_digest
@@ -16,11 +15,14 @@ if TYPE_CHECKING:
 
 
 class LocalModel:
-    """Answers with a loaded model and its processor."""
+    """A loaded model, base or tuned, with its processor; see `eval_harness.answerer.Answerer`."""
 
-    def __init__(self, model: Any, processor: FamilyProcessor, name: str) -> None:
-        self.model, self.processor, self.name = model, processor, name
-        self.digest = digest([model_digest(model), processor.chat_template])
+    def __init__(self, model: Any, processor: FamilyProcessor, name: str, about: dict[str, Any] | None = None) -> None:
+        """``about``: what to say of it beside the hashes, such as the folder it was loaded from."""
+        self.model, self.processor, self.name, self._about = model, processor, name, about or {}
+        self.weights = model_digest(model)
+        template, pictures = processor.chat_template, processor.image_processor.to_dict()
+        self.digest = digest([self.weights, template, {key: str(value) for key, value in pictures.items()}])
 
     def answers(
         self,
@@ -31,15 +33,24 @@ class LocalModel:
         description: str = "answering",
         progress: bool = True,
     ) -> Iterator[tuple[int, str]]:
-        """(place, answer) of each example."""
-        yield from enumerate(
-            answers(self.model, self.processor, examples, prompt, max_new_tokens, batch_size, description, progress)
+        """See `eval_harness.generate.answers`."""
+        yield from answers(
+            self.model, self.processor, examples, prompt, max_new_tokens, batch_size, description, progress
         )
 
     def prompt(self, example: Example, prompt: str) -> str:
-        """The prompt through the chat template."""
+        """The prompt as it is sent, its picture placeholders not yet widened."""
+        from data_prep.collate import PromptCollator
+
         return PromptCollator(self.processor, prompt).text(example)
 
     def describe(self) -> dict[str, Any]:
-        """The model's name and digest."""
-        return {"model": self.name, "digest": self.digest}
+        """Name, family, precision, and the hashes of what its answers hang on."""
+        return {
+            "name": self.name,
+            **self._about,
+            "family": self.processor.card.model_type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "weights": self.weights,
+            "digest": self.digest,
+        }

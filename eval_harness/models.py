@@ -1,42 +1,88 @@
-"""Whoever is to answer, by a word: an endpoint's address, a hub id, or a folder with a model or an adapter."""
+"""What a word on the command line names: a base model, an adapter, a merged model, a 4-bit base, an endpoint."""
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data_prep.demo.models import model_path
-from eval_harness.answerer import Answerer
-from mlplora_vlm.load import ModelSection
+from mlplora_vlm.checkpoint import ADAPTER_FILE
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_json, sha256
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
+    from eval_harness.answerer import Answerer
+    from mlplora_vlm.load import ModelSection
+
+FOUR_BIT = "@nf4"
+WORDS = f"""\
+a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
+or BASE in BASE+ADAPTER); {FOUR_BIT} behind it loads the base in 4 bits.  http://host:port/v1#NAME is the model NAME at
+an OpenAI-compatible endpoint, such as vLLM's."""
+"""The help text of such words."""
 
 
-def open_answerer(word: str, settings: ModelSection | None = None) -> Answerer:
-    """``http(s)://host:port/v1#model``: an endpoint; else an adapter's folder, a model's, or a hub id.
+def model_name(word: str) -> str:
+    """What the model's results are filed under: the ends of its paths."""
+    ends = [re.sub(r"[^\w.-]+", "-", "-".join(Path(part).parts[-2:])) for part in re.split(r"\+|#", word)]
+    return "+".join(end.strip("-.") or "model" for end in ends)
 
-    Of ``settings`` counts all but the id.  Raises MendableError for what cannot be opened.
+
+@contextmanager
+def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
+    """The model that ``word`` names, loaded as ``settings`` say but for its id; its memory is free again afterwards.
+
+    Raises MendableError where the word names nothing that can answer.
     """
-    if word.startswith(("http://", "https://")):
+    if re.match(r"https?://", word):
         from eval_harness.endpoint import Endpoint
 
         url, _, name = word.partition("#")
-        return Endpoint(url, name)
-    from eval_harness.local_model import LocalModel
-    from mlplora_vlm.load import best_device, load_model, load_processor, load_tuned
+        if not name:
+            raise MendableError("the endpoint's model is not named", word, "write http://host:port/v1#NAME")
+        yield Endpoint(url, name)
+        return
+    yield _local(word, settings)
+    import gc
 
-    folder, device = Path(word).expanduser(), best_device()
-    model: PreTrainedModel | PeftModel
-    if (folder / "adapter_config.json").is_file():
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-        own = replace(settings or ModelSection(base), id=base)
-        model, path = load_tuned(model_path(base), folder, own, device), model_path(base)
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _local(word: str, settings: ModelSection) -> Answerer:
+    from data_prep.demo.models import model_path
+    from eval_harness.local_model import LocalModel
+    from mlplora_vlm.load import load_model, load_processor, load_tuned, local_device
+
+    plain = word.removesuffix(FOUR_BIT)
+    base, adapter = _base_and_adapter(plain)
+    settings = replace(settings, id=base, quantization="nf4" if plain != word else settings.quantization)
+    path, device = model_path(base), local_device()
+    about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
+    if adapter:
+        about |= {"adapter": str(adapter), "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
+        model: Any = load_tuned(path, adapter, settings, device)
     else:
-        path = model_path(str(folder) if folder.is_dir() else word)
-        own = replace(settings or ModelSection(path), id=path)
-        model = load_model(path, own, device)
-    return LocalModel(model, load_processor(path, own), word)
+        model = load_model(path, settings, device)
+    own = adapter and (adapter / "processor_config.json").is_file()  # an adapter keeps what it was trained with
+    processor = load_processor(adapter if own and adapter else path, settings)
+    return LocalModel(model.eval(), processor, model_name(word), about)
+
+
+def _base_and_adapter(word: str) -> tuple[str, Path | None]:
+    base, plus, folder = word.rpartition("+")
+    config = Path(folder) / "adapter_config.json"
+    if not config.is_file():
+        if plus:
+            raise MendableError(f"there is no adapter in {folder!r}", word, "name a folder with an adapter_config.json")
+        return word, None
+    named = base or read_json(config).get("base_model_name_or_path") or ""
+    if not named:
+        raise MendableError("the adapter does not name its base model", str(config), "write BASE+ADAPTER")
+    return named, Path(folder)

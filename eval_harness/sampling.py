@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from data_prep.example import Example
@@ -11,26 +12,40 @@ from mlplora_vlm.errors import MendableError
 def sample(rows: list[Example], limit: int, balance: bool, seed: int) -> tuple[list[Example], str | None]:
     """(the sample in the rows' order, a note that says what it is, or None where it is all rows).
 
-    ``limit`` 0 means all.  With ``balance`` each category gives equally many rows: its share of ``limit``, but no more
-    than the smallest category has.  Raises MendableError where there are no rows, or fewer places than categories.
+    ``limit`` 0 means all.  Each category has its share of the sample, to the nearest row.  With ``balance`` each gives
+    equally many rows: its part of ``limit``, but no more than the smallest category has.  Raises MendableError where
+    there are no rows, or fewer places than categories to balance.
     """
     if not rows:
         raise MendableError("there are no rows to evaluate", "eval.task", "check the task's data")
-    categories = sorted({row.category for row in rows})
+    sizes = Counter(row.category for row in rows)
     if balance:
-        each = min(sum(row.category == category for row in rows) for category in categories)
-        each = min(each, limit // len(categories)) if limit else each
+        each = min(sizes.values())
+        each = min(each, limit // len(sizes)) if limit else each
         if not each:
             raise MendableError(
-                f"{limit} rows cannot hold equally many of {len(categories)} categories", "eval.limit", "raise it"
+                f"{limit} rows cannot hold equally many of {len(sizes)} categories", "eval.limit", "raise it"
             )
-        chosen = set()
-        for category in categories:
-            numbers = [number for number, row in enumerate(rows) if row.category == category]
-            chosen.update(Random(f"{seed} {category}").sample(numbers, each))
+        wanted = dict.fromkeys(sizes, each)
     else:
-        chosen = set(Random(seed).sample(range(len(rows)), min(limit or len(rows), len(rows))))
+        wanted = _shares(sizes, min(limit or len(rows), len(rows)))
+    chosen: set[int] = set()
+    for category, count in wanted.items():
+        numbers = [number for number, row in enumerate(rows) if row.category == category]
+        chosen.update(Random(f"{seed} {category}").sample(numbers, count))
     if len(chosen) == len(rows):
         return rows, None
     note = f"a sample of {len(chosen):,} of {len(rows):,} rows, seed {seed}"
-    return [rows[number] for number in sorted(chosen)], note + (f", {each:,} of each category" if balance else "")
+    if len(sizes) > 1:
+        note += f", {each:,} of each category" if balance else ", each category in its share"
+    return [rows[number] for number in sorted(chosen)], note
+
+
+def _shares(sizes: Counter[str], limit: int) -> dict[str, int]:
+    """``limit`` dealt out by size: each share rounded down, the rest to those that lost most by it (Hamilton)."""
+    total = sizes.total()
+    shares = {name: limit * size // total for name, size in sizes.items()}
+    lost = sorted(sizes, key=lambda name: (-(limit * sizes[name] % total), name))
+    for name in lost[: limit - sum(shares.values())]:
+        shares[name] += 1
+    return shares

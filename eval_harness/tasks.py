@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from data_prep.rows import strict
+from data_prep.section import SourceSection
+from data_prep.sources import source_rows
+from mlplora_vlm.errors import MendableError, did_you_mean
 
 if TYPE_CHECKING:
     from data_prep.example import Example
@@ -30,9 +34,13 @@ class Task:
     also: tuple[str, ...] = ()
     """Further metrics, which give figures beside the score."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the source is asked with beside the split, such as a subset."""
+    """Keys of `SourceSection` that say how the source reads, such as a table's columns."""
     by_heart: bool = False
     """Asked about the rows that were trained on: it proves the chain, and is never a score."""
+
+    def rows_of(self, split: str, folder: str | None) -> SourceSection:
+        """Where the rows of a split are read."""
+        return SourceSection(self.source, split, folder, **self.options)
 
 
 TASKS = {
@@ -47,10 +55,15 @@ TASKS = {
 }
 
 
-def task_examples(task: Task, folder: str | None, ids: Collection[str]) -> list[Example]:
-    """The task's rows with these ids, in the source's order: result rows join their pictures again."""
-    from data_prep.rows import strict
-    from data_prep.sources import open_source
+def known_task(name: str) -> Task:
+    """The task of that name; raises MendableError for an unknown one."""
+    if name not in TASKS:
+        raise MendableError(
+            f"there is no task {name!r}{did_you_mean(name, TASKS)}", "eval.task", f"one of: {', '.join(TASKS)}"
+        )
+    return TASKS[name]
 
-    rows = strict(open_source(task.source).rows(task.split, Path(folder) if folder else None))
-    return [row for row in rows if row.id in ids]
+
+def task_examples(section: SourceSection, ids: Collection[str]) -> list[Example]:
+    """The section's rows with these ids, in the source's order: result rows join their pictures again."""
+    return [row for row in strict(source_rows(section)) if row.id in ids]

@@ -80,7 +80,7 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
             options["attn_implementation"] = settings.attn_implementation
         if settings.quantization == "nf4":
             options["quantization_config"] = _nf4(dtype, card)
-            options["device_map"] = {"": device or _local_device()}
+            options["device_map"] = {"": device or local_device()}
         with card.loading():
             model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except OSError as error:
@@ -134,7 +134,7 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _local_device() -> str:
+def local_device() -> str:
     """This process's own GPU, or the CPU."""
     import os
 

@@ -10,7 +10,9 @@ from data_prep.demo.models import EMBEDDED
 from data_prep.prompts import PROMPTS
 from data_prep.section import SourceSection
 from data_prep.sources import SOURCES, misplaced_options
-from eval_harness.tasks import TASKS
+from eval_harness.metrics import METRICS
+from eval_harness.section import OWN, TASK_NAMES
+from eval_harness.tasks import TASKS, Task
 from mlplora_vlm.errors import did_you_mean
 from mlplora_vlm.kinds import KINDS
 
@@ -48,8 +50,18 @@ def prompt_exists(recipe: Recipe) -> Iterator[Problem]:
 
 
 def task_exists(recipe: Recipe) -> Iterator[Problem]:
-    """The task, as eval_harness/tasks.py has it."""
-    yield from _known("eval.task", recipe.eval.task, TASKS, "eval_harness/tasks.py")
+    """The task, as eval_harness/tasks.py has it, or what the recipe's own is made of."""
+    yield from _known("eval.task", recipe.eval.task, TASK_NAMES, "eval_harness/tasks.py")
+    if (own := recipe.eval.own) is None:
+        return
+    for metric in (own.metric, *own.also):
+        yield from _known("eval.own.metric", metric, METRICS, "eval_harness/metrics/")
+    yield from _known("eval.own.prompt", own.prompt, PROMPTS, "data_prep/prompts.py")
+    unknown = list(_known("eval.own.source", own.source, SOURCES, "data_prep/sources/"))
+    yield from unknown
+    if not unknown:
+        for option, what, fix in misplaced_options(own):
+            yield f"eval.own.{option}", what, fix
 
 
 def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
@@ -60,9 +72,9 @@ def demo_model_exists(recipe: Recipe) -> Iterator[Problem]:
 
 def held_out(recipe: Recipe) -> Iterator[Problem]:
     """A score on rows that were trained on means nothing."""
-    task = TASKS.get(recipe.eval.task)
+    task = _task(recipe)
     for key, section in _sources(recipe):
-        if task and not task.by_heart and (task.source, task.split) == (section.source, section.split):
+        if task and not task.by_heart and _same_rows(recipe, task, section):
             yield (
                 f"{key}.split",
                 f"task {recipe.eval.task} is measured on this very split",
@@ -72,7 +84,7 @@ def held_out(recipe: Recipe) -> Iterator[Problem]:
 
 def by_heart(recipe: Recipe) -> Iterator[Problem]:
     """A task about rows that were trained on means nothing unless all of them were, in the same words."""
-    task = TASKS.get(recipe.eval.task)
+    task = _task(recipe)
     if not task or not task.by_heart:
         return
     for key, value, needed in (
@@ -236,6 +248,19 @@ def _sources(recipe: Recipe) -> Iterator[tuple[str, SourceSection]]:
     yield "data", recipe.data
     for name, section in recipe.data.mixed_with.items():
         yield f"data.mixed_with.{name}", section
+
+
+def _task(recipe: Recipe) -> Task | None:
+    """The task; None where there is none of that name."""
+    own = recipe.eval.own
+    return TASKS.get(recipe.eval.task) or (own.task() if own and recipe.eval.task == OWN else None)
+
+
+def _same_rows(recipe: Recipe, task: Task, section: SourceSection) -> bool:
+    """Whether the task asks about the rows that the section trains on."""
+    asked, keys = recipe.eval.rows_of(task.split), ["source", "split", "file", "repo", "config"]
+    keys += ["folder"] if recipe.eval.task == OWN else []  # a public set is the same wherever it lies
+    return all(getattr(asked, key) == getattr(section, key) for key in keys)
 
 
 def _known(key: str, name: str, known: Collection[str], where: str) -> Iterator[Problem]:

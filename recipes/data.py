@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from data_prep.data_page import data_page
 from data_prep.prepared import pass_order, prepare, prepared_parts, rejects
 from data_prep.statistics import statistics
-from eval_harness.tasks import TASKS
 from mlplora_vlm.files import read_json, write_json, write_text
 from recipes.launch import nodes
 from recipes.recipe import Recipe
@@ -56,7 +55,7 @@ def report_leaks(recipe: Recipe, folder: Path) -> int:
     from eval_harness.evaluate import task_sample
 
     report = read_json(folder / REPORT)
-    if not TASKS[recipe.eval.task].by_heart:
+    if not recipe.eval.chosen().by_heart:
         report["leaks"] = leaks(prepared_parts(recipe.data, folder), task_sample(recipe.eval)[0])
         _write(report, folder)
     return len(report["leaks"] or [])

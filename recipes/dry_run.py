@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.demo.models import tiny_config
-from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.published import published_config, published_ids
 from mlplora_vlm.memory import GIB, MemoryEstimate, estimate
@@ -68,7 +67,7 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
         tokens=recipe.data.max_length,
         pictures=pictures.tower,
         eval_batch=recipe.eval.batch_size,
-        new_tokens=TASKS[recipe.eval.task].max_new_tokens,
+        new_tokens=recipe.eval.chosen().max_new_tokens,
         zero=engine["zero_optimization"],
     )
     base = sum(p.numel() for p in model.parameters())

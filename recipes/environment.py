@@ -11,9 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from data_prep.section import SourceSection
 from data_prep.sources import check_source
-from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError, MendableErrors
 from recipes.recipe import Recipe
 
@@ -202,10 +200,10 @@ def _reachable(url: str, seconds: float = 3.0) -> bool:
 
 
 def _data(recipe: Recipe) -> Iterator[MendableError]:
-    task = TASKS[recipe.eval.task]
+    task = recipe.eval.chosen()
     wanted = [("data", section) for section in recipe.data.sources().values()]
-    splits = [task.split, *([task.prior_split] if "prior" in recipe.eval.controls else [])]
-    wanted += [("eval", SourceSection(task.source, split, recipe.eval.folder)) for split in splits]
+    splits = [task.split, *([task.prior_split] if task.prior_split and "prior" in recipe.eval.controls else [])]
+    wanted += [("eval", recipe.eval.rows_of(split)) for split in splits]
     for key, section in wanted:
         try:
             check_source(section)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from data_prep.section import DataSection
-from eval_harness.evaluate import EvalSection
+from eval_harness.section import EvalSection
 from mlplora_vlm.attach import AdapterSection
 from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean
 from mlplora_vlm.files import write_text

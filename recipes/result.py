@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from mlplora_vlm import provenance
 from mlplora_vlm.files import write_json
-from recipes import provenance
 from recipes.recipe import Recipe
 
 GALLERY = 24
@@ -19,7 +19,7 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
     from eval_harness.gallery import pick
     from eval_harness.predictions import read_rows
     from eval_harness.report import Sample, write_report
-    from eval_harness.tasks import TASKS, task_examples
+    from eval_harness.tasks import task_examples
 
     output = {name: stamp["output"] for name, stamp in stamps.items()}
     train = output["train"]
@@ -57,7 +57,7 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
     write_json(out / "result.json", result)
     rows_before, rows_after = (read_rows(out / "eval" / when / "predictions.jsonl") for when in ("before", "after"))
     pairs = {pair.id: pair for pair in pick(rows_before, rows_after, n=GALLERY, seed=recipe.eval.seed)}
-    shown = task_examples(TASKS[recipe.eval.task], recipe.eval.folder, pairs)
+    shown = task_examples(recipe.eval.rows_of(recipe.eval.chosen().split), pairs)
     pictures = {example.id: open_image(example.images[0]) for example in shown}
     write_report(out, result, [Sample(image=pictures[name], **vars(pair)) for name, pair in pairs.items()])
     return result

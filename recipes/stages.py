@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.demo.models import model_path
+from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import read_json, sha256, write_json
 from recipes.chain import Stage
 from recipes.launch import train_command, train_environment
 from recipes.recipe import Recipe
@@ -55,13 +56,17 @@ def attach(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 
 def before(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """The untuned model's scores."""
+    """The untuned model's scores; its answers are kept in the cache, where the next run with this base finds them."""
+    from data_prep.demo.folder_cache import cache_root
     from eval_harness.evaluate import evaluate
+    from eval_harness.local_model import LocalModel
     from mlplora_vlm.load import best_device, load_model, load_processor
 
     path = model_path(recipe.model.id)
     model = load_model(path, recipe.model, best_device()).eval()
-    return evaluate(model, load_processor(path, recipe.model), recipe.eval, out / "eval" / "before", controls=False)
+    base = LocalModel(model, load_processor(path, recipe.model), recipe.model.id)
+    kept = cache_root() / "answers"
+    return evaluate(base, recipe.eval, out / "eval" / "before", controls=False, kept=kept)
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -111,12 +116,16 @@ def train_process(recipe: Recipe, out: Path) -> None:
 
 def after(recipe: Recipe, out: Path) -> dict[str, Any]:
     """The tuned model's scores, and the controls that show whether it looks."""
-    from eval_harness.evaluate import evaluate, verdict
+    from eval_harness.evaluate import evaluate
+    from eval_harness.local_model import LocalModel
+    from eval_harness.verdict import verdict
     from mlplora_vlm.load import best_device, load_processor, load_tuned
 
-    path = model_path(recipe.model.id)
-    model = load_tuned(path, out / "train" / "adapter", recipe.model, best_device())
-    summary = evaluate(model, load_processor(path, recipe.model), recipe.eval, out / "eval" / "after")
+    path, adapter = model_path(recipe.model.id), out / "train" / "adapter"
+    model = load_tuned(path, adapter, recipe.model, best_device())
+    about = {"base": recipe.model.id, "adapter": "train/adapter", "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
+    tuned = LocalModel(model, load_processor(path, recipe.model), f"{recipe.name} tuned", about)
+    summary = evaluate(tuned, recipe.eval, out / "eval" / "after")
     return {"summary": summary, "verdict": verdict(summary, recipe.eval.judge)}
 
 
@@ -140,16 +149,17 @@ def merge(recipe: Recipe, out: Path) -> dict[str, Any]:
 def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
     """adapter/ and merged/, loaded from disk, against the live model's logits and the tuned model's answers."""
     from eval_harness.agreement import agreement, agrees
+    from eval_harness.metrics import Metric
     from eval_harness.predictions import read_rows
-    from eval_harness.tasks import TASKS, task_examples
+    from eval_harness.tasks import task_examples
     from mlplora_vlm.load import best_device, load_processor, load_tuned
     from mlplora_vlm.verify import verify_logits
 
     path, merged = model_path(recipe.model.id), out / "merged"
     facts, model = verify_logits(path, recipe.model, out / "adapter", merged, out / "train" / "reference.safetensors")
-    task = TASKS[recipe.eval.task]
+    task = recipe.eval.chosen()
     rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")[:COMPARED_ANSWERS]}
-    examples = task_examples(task, recipe.eval.folder, rows)
+    examples = task_examples(recipe.eval.rows_of(task.split), rows)
     facts["answers"] = agreement(
         model,
         lambda: load_tuned(path, out / "adapter", recipe.model, best_device()),
@@ -160,6 +170,7 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         task.max_new_tokens,
         recipe.eval.batch_size,
         facts["largest_logit_difference"],
+        Metric(task.metric),
     )
     if not agrees(facts["answers"], facts["dtype"]):
         write_json(out / ".stages" / "disagreement.json", facts)

@@ -76,8 +76,8 @@ def build(cls: type[T], value: Value, path: str, findings: Findings) -> T:
     for name, field in fields.items():
         key = f"{path}.{name}"
         if name in given:
-            if dataclasses.is_dataclass(hints[name]):
-                built[name] = build(hints[name], given[name], key, findings)
+            if (inner := _section(hints[name])) and (given[name].data is not None or inner is hints[name]):
+                built[name] = build(inner, given[name], key, findings)
                 continue
             sections = given[name].data
             if (inner := _named_sections(hints[name])) and isinstance(sections, dict):
@@ -150,6 +150,12 @@ def read(hint: Any, value: Value) -> Any:
             raise _Unfit(f"{', '.join(twice)} is named twice")
         return tuple(items)
     return _scalar(hint, value)
+
+
+def _section(hint: Any) -> type[Any] | None:
+    """The dataclass where a field holds one, or one or nothing."""
+    kinds = [hint, *(get_args(hint) if get_origin(hint) in (Union, types.UnionType) else [])]
+    return next((kind for kind in kinds if dataclasses.is_dataclass(kind) and isinstance(kind, type)), None)
 
 
 def _named_sections(hint: Any) -> type[Any] | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from eval_harness import numbers
 from eval_harness.lr_curve import Values, decades, difference, mean, mean_interval, summarise, width
+from mlplora_vlm import provenance
 from mlplora_vlm.files import write_json
-from recipes import provenance
 from recipes.sweep.cells import Cells
 from recipes.sweep.grid import Cell
 

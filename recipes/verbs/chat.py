@@ -1,8 +1,7 @@
 """Talks with a model about pictures, in the terminal; with two models, such as base and tuned, side by side.
 
-MODEL is a hub id, a folder with a model or an adapter, or an endpoint, http://host:port/v1#model.  Show a picture with
-/picture PATH, or drop the file on the terminal; then ask, and ask on: each model remembers its own answers.
-What is piped in is read line by line, so a conversation can be kept in a file.
+Show a picture with /picture PATH, or drop the file on the terminal; then ask, and ask on: each model remembers its own
+answers.  What is piped in is read line by line, so a conversation can be kept in a file.
 """
 
 from __future__ import annotations
@@ -10,11 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_harness.models import WORDS
 from mlplora_vlm.errors import MendableError, did_you_mean
-from recipes.model_words import MODEL, model_options, opened
+from recipes.model_words import loaded, model_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ COMMANDS = ("/picture", "/reset", "/help", "/quit")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``chat``."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("model", metavar="MODEL", help=WORDS)
     parser.add_argument("other", nargs="?", metavar="MODEL2", help="a second one, asked the same")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="the longest answer (%(default)s)")
     model_options(parser)
@@ -51,8 +52,13 @@ def run(given: argparse.Namespace) -> int:
 
     if given.max_new_tokens < 1:
         raise MendableError("it must be at least 1", "--max-new-tokens", "leave it out")
-    talk = Talk([opened(word, given) for word in (given.model, given.other) if word], given.max_new_tokens)
-    console, failed = Console(highlight=False, markup=False, emoji=False), False
+    with ExitStack() as models:
+        answerers = [models.enter_context(loaded(word, given)) for word in (given.model, given.other) if word]
+        return _talked(Talk(answerers, given.max_new_tokens), Console(highlight=False, markup=False, emoji=False))
+
+
+def _talked(talk: Talk, console: Console) -> int:
+    failed = False
     if sys.stdin.isatty():
         console.print(" and ".join(each.name for each in talk.answerers), style="bold")
         console.print(HELP, style="dim")

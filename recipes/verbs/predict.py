@@ -1,9 +1,8 @@
 """Answers questions about your pictures, as JSON lines.
 
-MODEL is a hub id, a folder with a model or an adapter, or an OpenAI-compatible endpoint, http://host:port/v1#model (its
-key, where it wants one, comes from $MLPLORA_API_KEY or $OPENAI_API_KEY).  WHAT are picture files and folders, each
-asked the one --question, or files of rows: JSON lines with image or images, question and perhaps id, or with messages.
-Their pictures are files below the file's own folder, or below --pictures.
+WHAT are picture files and folders, each asked the one --question, or files of rows: JSON lines with image or images,
+question and perhaps id, or with messages.  Their pictures are files below the file's own folder, or below --pictures.
+An endpoint's key, where it wants one, comes from $MLPLORA_API_KEY or $OPENAI_API_KEY.
 
 A line has id, question and prediction; a row that cannot be asked has error in its place, and is tried anew the next
 time.  With --out the file is kept up as the answers come: the same command again goes on after whatever ended it.
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompts import PROMPTS
-from recipes.model_words import MODEL, model_options, opened
+from eval_harness.models import WORDS
+from recipes.model_words import loaded, model_options
 
 EXAMPLES = """\
   python -m recipes predict out/llava_vqa-demo/merged cat.png dogs/ --question "what is in the picture?"
@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``predict``."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("model", metavar="MODEL", help=WORDS)
     parser.add_argument("what", nargs="+", metavar="WHAT", help="pictures, folders of pictures, rows.jsonl")
     parser.add_argument("--question", default="", help="asked of each picture, and of rows without one of their own")
     parser.add_argument("--prompt", default="as_written", choices=sorted(PROMPTS), help="its words (%(default)s)")
@@ -53,19 +53,15 @@ def run(given: argparse.Namespace) -> int:
         if getattr(given, name) < 1:
             raise MendableError("it must be at least 1", f"--{name.replace('_', '-')}", "leave it out")
     rows = fitting(asked(given.what, given.question, given.pictures, given.urls), given.prompt)
-    answerer = opened(given.model, given)
-    run_id = run_of(answerer, given.prompt, given.max_new_tokens)
-    options = (given.prompt, given.max_new_tokens, given.batch_size)
-    if given.out is None:
-        counts = predict(answerer, rows, *options, write=_print)
-    else:
-        file = AnswerFile(given.out, run_id, given.force)
-        try:
-            counts = predict(answerer, rows, *options, write=file.add, there=list(file.answered))
-        except BaseException:
-            file.close()
-            raise
-        file.close(order=[one.key for one in rows])
+    with loaded(given.model, given) as answerer:
+        options = (given.prompt, given.max_new_tokens, given.batch_size)
+        if given.out is None:
+            counts = predict(answerer, rows, *options, write=_print)
+        else:
+            file = AnswerFile(given.out, run_of(answerer, given.prompt, given.max_new_tokens), given.force)
+            with file:
+                counts = predict(answerer, rows, *options, write=file.add, there=list(file.answered))
+            file.sort([one.key for one in rows])
     before = f", {counts.there:,} of them before" if counts.there else ""
     said = f"{counts.new + counts.there:,} rows answered{before}"
     if counts.errors:

@@ -9,8 +9,11 @@ from fake_result import fake_gallery, fake_result
 
 from data_prep.demo.tiny import tiny_family
 from data_prep.demo.tiny.build import build_model, build_processor
-from eval_harness.evaluate import EvalSection, evaluate, verdict
+from eval_harness.evaluate import evaluate
+from eval_harness.local_model import LocalModel
 from eval_harness.report import report_view, write_report
+from eval_harness.section import EvalSection
+from eval_harness.verdict import verdict
 
 
 def summary(right: int, **controls: int) -> dict:
@@ -44,11 +47,12 @@ def test_an_evaluation_says_that_its_rows_were_trained_on(tmp_path) -> None:
     row = tiny_family("llava")
     processor = build_processor(row)
     settings = EvalSection(task="shapes_sixteen", controls=("prior",))
-    found = evaluate(build_model(row, processor), processor, settings, tmp_path)
+    tiny = LocalModel(build_model(row, processor), processor, "tiny")
+    found = evaluate(tiny, settings, tmp_path)
     assert found["by_heart"] and (found["n"], found["sample"]) == (16, "all rows")
     assert found["controls"]["prior"]["overall"]["score"] == 0.5  # the questions alone give half of it away
     assert verdict(found, None)["status"] == "by heart"
-    other = evaluate(build_model(row, processor), processor, EvalSection(task="shapes_test", limit=2), tmp_path, False)
+    other = evaluate(tiny, EvalSection(task="shapes_test", limit=2), tmp_path, False)
     assert not other["by_heart"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,10 +15,14 @@ from data_prep.example import Example
 from data_prep.rows import Rejected
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled
-from eval_harness.evaluate import EvalSection, evaluate, verdict
+from eval_harness.evaluate import evaluate
+from eval_harness.local_model import LocalModel
 from eval_harness.metrics import exact_match
 from eval_harness.predictions import model_digest, read_rows, write_rows
 from eval_harness.sampling import sample
+from eval_harness.section import EvalSection, OwnTask
+from eval_harness.tasks import TASKS
+from eval_harness.verdict import verdict
 from mlplora_vlm.errors import MendableError
 
 SETTINGS = EvalSection(task="shapes_test", limit=20, balance=True, batch_size=8, judge="open")
@@ -38,7 +43,7 @@ def row(name, category="open", question="what?", answer="red", picture=None):
 
 
 def test_files_and_summary(model, processor, tmp_path):
-    result = evaluate(model, processor, SETTINGS, tmp_path)
+    result = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     controls = ("blank", "shuffled", "prior")
     expected = {f"predictions-{name}.jsonl" for name in controls} | {"predictions.jsonl", "parts.json", "result.json"}
     assert {path.name for path in tmp_path.iterdir()} == expected
@@ -58,31 +63,31 @@ def test_files_and_summary(model, processor, tmp_path):
 
 
 def test_without_controls(model, processor, tmp_path):
-    assert evaluate(model, processor, SETTINGS, tmp_path, controls=False)["controls"] == {}
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path, controls=False)["controls"] == {}
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl", "parts.json", "result.json"}
 
 
 def test_finished_parts_are_reused_and_changed_ones_redone(model, processor, tmp_path, monkeypatch):
-    first = evaluate(model, processor, SETTINGS, tmp_path)
+    first = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     asked = []
 
-    def counted(*arguments, description, **options):
-        asked.append(description)
-        return real(*arguments, description=description, progress=False, **options)
+    def counted(self, *given):
+        asked.append(given[4])
+        return real(self, *given)
 
-    real = module.answers
-    monkeypatch.setattr(module, "answers", counted)
-    assert evaluate(model, processor, SETTINGS, tmp_path) == first and not asked
+    real = LocalModel.answers
+    monkeypatch.setattr(LocalModel, "answers", counted)
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path) == first and not asked
     (tmp_path / "predictions-blank.jsonl").unlink()
-    assert evaluate(model, processor, SETTINGS, tmp_path)["scores"] == first["scores"]
+    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
     assert asked == ["shapes_test, blank pictures"]
     asked.clear()
     with torch.no_grad():
         model.lm_head.weight.add_(1e-3)
-    evaluate(model, processor, SETTINGS, tmp_path)
+    evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert len(asked) == 3
     asked.clear()
-    evaluate(model, processor, EvalSection(**(vars(SETTINGS) | {"seed": 1})), tmp_path)
+    evaluate(LocalModel(model, processor, "tiny"), EvalSection(**(vars(SETTINGS) | {"seed": 1})), tmp_path)
     assert len(asked) == 3
 
 
@@ -90,12 +95,90 @@ def test_a_crash_between_parts_keeps_the_finished_ones(model, processor, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(module, "shuffled", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            evaluate(model, processor, SETTINGS, tmp_path)
+            evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert not (tmp_path / "result.json").exists()
-    asked, real = [], module.answers
-    monkeypatch.setattr(module, "answers", lambda *a, **o: asked.append(o["description"]) or real(*a, **o))
-    evaluate(model, processor, SETTINGS, tmp_path)
+    asked, real = [], LocalModel.answers
+    monkeypatch.setattr(LocalModel, "answers", lambda *a, **o: asked.append(a[5]) or real(*a, **o))
+    evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
     assert asked == ["shapes_test, shuffled pictures"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_that_is_stopped_within_a_part_goes_on_there(model, processor, tmp_path, monkeypatch):
+    whole = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path / "whole")
+    real, asked = LocalModel.answers, []
+
+    def dying(self, examples, *options):
+        for count, found in enumerate(real(self, examples, *options)):
+            if count == 9:  # of batches of 8
+                raise Killed
+            yield found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalModel, "answers", dying)
+        with pytest.raises(Killed):
+            evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "predictions.jsonl").exists()
+    monkeypatch.setattr(LocalModel, "answers", lambda self, *a: asked.append(len(a[0])) or real(self, *a))
+    found = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path / "broken")
+    assert asked == [11, 20, 20]
+    times = ("seconds", "samples_per_second")
+    assert {k: v for k, v in found.items() if k not in times} == {k: v for k, v in whole.items() if k not in times}
+    for name in ("predictions", "predictions-blank"):
+        assert read_rows(tmp_path / "broken" / f"{name}.jsonl") == read_rows(tmp_path / "whole" / f"{name}.jsonl")
+    assert not (tmp_path / "broken" / ".answers").exists()
+
+
+@pytest.mark.parametrize("what", ["weights", "version", "decoding", "pictures"])
+def test_answers_of_something_else_are_never_mixed_in(what, model, processor, tmp_path, monkeypatch):
+    settings = EvalSection(**(vars(SETTINGS) | {"controls": (), "judge": None}))
+    real = LocalModel.answers
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalModel, "answers", lambda *a: (found for found, _ in zip(real(*a), range(5), strict=False)))
+        with pytest.raises(KeyError):  # as if killed: not all answers are there
+            evaluate(LocalModel(model, processor, "tiny"), settings, tmp_path)
+    assert (
+        len((tmp_path / ".answers").joinpath(next((tmp_path / ".answers").iterdir()).name).read_text().split("\n")) == 6
+    )
+    if what == "weights":
+        with torch.no_grad():
+            model.lm_head.weight.add_(1e-3)
+    elif what == "pictures":
+        monkeypatch.setattr(processor.image_processor, "image_mean", [0.1, 0.1, 0.1])
+    else:
+        changes = {"version": {"version": 2}, "decoding": {"max_new_tokens": 3}}[what]
+        monkeypatch.setitem(TASKS, "shapes_test", replace(TASKS["shapes_test"], **changes))
+    asked = []
+    monkeypatch.setattr(LocalModel, "answers", lambda self, *a: asked.append(len(a[0])) or real(self, *a))
+    evaluate(LocalModel(model, processor, "tiny"), settings, tmp_path)
+    assert asked == [20]
+
+
+def test_answers_of_other_runs_are_taken_over_from_where_they_are_kept(model, processor, tmp_path, monkeypatch):
+    first = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path / "a", False, kept=tmp_path / "kept")
+    monkeypatch.setattr(LocalModel, "answers", lambda self, examples, *_: iter([1 / 0 for _ in examples]))
+    again = evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path / "b", False, kept=tmp_path / "kept")
+    assert again["scores"] == first["scores"] and again["samples_per_second"] is None
+    assert read_rows(tmp_path / "a" / "predictions.jsonl") == read_rows(tmp_path / "b" / "predictions.jsonl")
+
+
+def test_a_task_of_one_s_own_needs_no_python(model, processor, tmp_path):
+    lines = [{"file": f"{n}.png", "ask": "what color?", "say": "red", "kind": "ab"[n % 2]} for n in range(6)]
+    for number in range(6):
+        Image.new("RGB", (9, 9), (40 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    columns = {"image": "file", "question": "ask", "answer": "say", "category": "kind"}
+    own = OwnTask("table", split="test", folder=str(tmp_path), columns=columns, metric="anls", also=("exact_match",))
+    settings = EvalSection("own", own, controls=("blank", "prior"))
+    found = evaluate(LocalModel(model, processor, "tiny"), settings, tmp_path / "out")
+    assert (found["task"], found["metric"], found["n"]) == ("own", "anls", 6)
+    assert set(found["scores"]) == {"overall", "a", "b"} and set(found["figures"]) == {"exact_match"}
+    assert set(found["controls"]) == {"blank"}  # there are no training answers to count
+    with pytest.raises(MendableError, match="did you mean 'anls'"):
+        evaluate(None, EvalSection("own", replace(own, metric="anl")), tmp_path / "out")
 
 
 def test_digest_sees_training_and_ignores_names_of_folders(processor):
@@ -112,9 +195,9 @@ def test_digest_sees_training_and_ignores_names_of_folders(processor):
     ("changed", "message"),
     [({"task": "shape_test"}, "did you mean 'shapes_test'"), ({"judge": "opne"}, "did you mean 'open'")],
 )
-def test_mistakes_are_found_before_any_answer(changed, message, processor, tmp_path):
+def test_mistakes_are_found_before_any_answer(changed, message, tmp_path):
     with pytest.raises(MendableError, match=message):
-        evaluate(None, processor, EvalSection(**(vars(SETTINGS) | changed)), tmp_path)
+        evaluate(None, EvalSection(**(vars(SETTINGS) | changed)), tmp_path)
 
 
 def test_samples_are_seeded_ordered_and_balanced():
@@ -125,7 +208,10 @@ def test_samples_are_seeded_ordered_and_balanced():
     assert sample(rows, 40, True, 3)[0] == some != sample(rows, 40, True, 4)[0]
     assert note == "a sample of 40 of 100 rows, seed 3, 20 of each category"
     assert Counter(example.category for example in sample(rows, 0, True, 0)[0]) == {"open": 25, "yes/no": 25}
-    assert len(sample(rows, 7, False, 0)[0]) == 7
+    share, note = sample(rows, 7, False, 0)
+    assert Counter(example.category for example in share) == {"open": 2, "yes/no": 5}  # 1.75 and 5.25
+    assert note == "a sample of 7 of 100 rows, seed 0, each category in its share"
+    assert sample(rows[1:4], 2, False, 0)[1] == "a sample of 2 of 3 rows, seed 0"
     assert sample(rows, 0, False, 0) == sample(rows, 200, False, 0) == (rows, None)
     with pytest.raises(MendableError, match="1 rows cannot hold"):
         sample(rows, 1, True, 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import wraps
+
 import pytest
 import torch
 from PIL import Image
@@ -9,7 +12,8 @@ from tiny_llava import build_model, build_processor
 
 from data_prep.collate import PromptCollator
 from data_prep.example import Example
-from eval_harness.generate import answers, greedy
+from eval_harness.generate import answers, greedy, in_order
+from mlplora_vlm.errors import MendableError
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,8 @@ def examples():
 
 
 def ask(model, processor, examples, batch_size=1, tokens=6):
-    return list(answers(model, processor, examples, "short_answer", tokens, batch_size, progress=False))
+    found = answers(model, processor, examples, "short_answer", tokens, batch_size, progress=False)
+    return in_order(found, len(examples))
 
 
 def test_batches_of_any_size_give_the_same_answers(model, processor, examples):
@@ -117,3 +122,61 @@ def test_the_model_keeps_its_mode(model, processor, examples):
 
 def test_no_examples_no_answers(model, processor):
     assert ask(model, processor, []) == []
+
+
+def limited(model, monkeypatch, most, error="CUDA out of memory. Tried to allocate 2 GiB."):
+    """A model that can answer ``most`` rows at once; the sizes of the batches it was given are returned."""
+    sizes, real = [], model.generate
+
+    def generate(**batch):
+        sizes.append(len(batch["input_ids"]))
+        if sizes[-1] > most:
+            raise RuntimeError(error)
+        return real(**batch)
+
+    monkeypatch.setattr(model, "generate", generate)
+    return sizes
+
+
+def test_batches_that_do_not_fit_are_halved(model, processor, examples, monkeypatch, capsys):
+    whole = ask(model, processor, examples, 9)
+    sizes = limited(model, monkeypatch, most=2)
+    assert ask(model, processor, examples, 9) == whole
+    assert sizes == [9, 4, 2, 2, 2, 2, 1]
+    assert "4 questions at once do not fit into memory: going on with 2" in capsys.readouterr().out
+
+
+def test_one_question_that_does_not_fit_is_named(model, processor, examples, monkeypatch):
+    limited(model, monkeypatch, most=0)
+    with pytest.raises(MendableError, match="one question alone does not fit") as error:
+        ask(model, processor, examples[:3], 2)
+    assert error.value.where.startswith("row ") and "picture_tokens" in error.value.fix
+
+
+def test_other_errors_are_not_mistaken_for_it(model, processor, examples, monkeypatch):
+    limited(model, monkeypatch, most=2, error="shapes do not match")
+    with pytest.raises(RuntimeError, match="shapes"):
+        ask(model, processor, examples, 9)
+
+
+def test_a_picture_with_several_questions_is_encoded_once(model, processor, examples, monkeypatch):
+    questions = ("why?", "is it red?", "what is there?", "is there none at all?")
+    asked = [replace(row, question=text) for row in examples[1:4] for text in questions]
+    alone = ask(model, processor, asked)
+    seen, real = [], model.model.get_image_features
+
+    @wraps(real)
+    def counted(pixel_values, **options):
+        seen.append(len(pixel_values))
+        return real(pixel_values=pixel_values, **options)
+
+    monkeypatch.setattr(model.model, "get_image_features", counted)
+    assert ask(model, processor, asked, 5) == alone  # batches that cut through a picture's questions
+    assert sum(seen) == 3
+
+
+def test_nothing_leaks_out_between_two_answers(model, processor, examples):
+    model.train()
+    for _ in answers(model, processor, examples, "short_answer", 2, 4, progress=False):
+        assert model.training and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    model.eval()

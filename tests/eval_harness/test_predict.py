@@ -220,10 +220,10 @@ def test_answers_are_kept_and_come_back_in_the_order_that_is_asked(tmp_path):
     file.add(rows_of("c", "a"))
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["c", "a"]  # before it is closed
     file.add(rows_of("b"))
-    file.close(order=["a", "b", "c"])
+    file.sort(["a", "b", "c"])
     again = AnswerFile(path, "run")
     assert list(again.answered) == ["a", "b", "c"] and again.answered["b"]["prediction"] == "answer b"
-    again.close(order=["b"])
+    again.sort(["b"])
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["b", "a", "c"]
 
 
@@ -232,12 +232,12 @@ def test_a_last_line_that_breaks_off_is_dropped_wherever_it_breaks(tmp_path, tor
     path = tmp_path / "answers.jsonl"
     file = AnswerFile(path, "run")
     file.add(rows_of("a", "b"))
-    file.close()
+    file.sort([])
     path.write_bytes(path.read_bytes() + torn)
     file = AnswerFile(path, "run")
     assert list(file.answered) == ["a", "b"]
     file.add(rows_of("c"))
-    file.close()
+    file.sort([])
     assert list(AnswerFile(path, "run").answered) == ["a", "b", "c"]
 
 
@@ -245,7 +245,7 @@ def test_rows_with_an_error_are_tried_anew(tmp_path):
     path = tmp_path / "answers.jsonl"
     file = AnswerFile(path, "run")
     file.add([*rows_of("a"), {"id": "b", "error": "no picture", "reason": "missing picture", "key": "b"}])
-    file.close()
+    file.sort([])
     assert list(AnswerFile(path, "run").answered) == ["a"]
     assert path.read_text().count("\n") == 1
 

@@ -37,7 +37,7 @@ def talk(monkeypatch, capsys, words, *lines):
 def test_a_piped_conversation_is_answered_line_by_line(server, picture, monkeypatch, capsys):
     server.reply = lambda body: f"{question(body)} {len(body['messages'])} {len(pictures(body))}"
     lines = (f"/picture {picture}", "what is it?", "", "what colour?", "/reset", "who are you?", "/quit", "never asked")
-    code, out = talk(monkeypatch, capsys, [server.url], *lines)
+    code, out = talk(monkeypatch, capsys, [f"{server.url}#small"], *lines)
     assert code == 0 and out.splitlines() == [
         "[red one.png, 5 x 4 pixels]",
         "what is it? 1 1",
@@ -70,7 +70,7 @@ def test_two_models_stand_side_by_side_in_their_own_contexts(server, picture, mo
 def test_mistakes_are_said_and_the_talk_goes_on(server, picture, monkeypatch, capsys):
     server.faults.append(Fault(400, "too long"))
     lines = ("/pictur x", "/picture nowhere.png", "first", "second", "/help")
-    code, out = talk(monkeypatch, capsys, [server.url], *lines)
+    code, out = talk(monkeypatch, capsys, [f"{server.url}#small"], *lines)
     assert code == 2 and "did you mean '/picture'?" in out and "there is no file 'nowhere.png'" in out
     assert "(400): too long" in out and "second!" in out and "/reset " in out
     assert len(server.bodies[-1]["messages"]) == 1  # what failed is not remembered
@@ -78,5 +78,5 @@ def test_mistakes_are_said_and_the_talk_goes_on(server, picture, monkeypatch, ca
 
 def test_answers_cannot_command_the_terminal_nor_rich(server, monkeypatch, capsys):
     server.reply = lambda body: "\x1b[2J[bold]x[/bold] :smile:"
-    _, out = talk(monkeypatch, capsys, [server.url], "what?")
+    _, out = talk(monkeypatch, capsys, [f"{server.url}#small"], "what?")
     assert "\x1b" not in out and "[bold]x[/bold] :smile:" in out

@@ -55,7 +55,16 @@ def test_answers_go_to_standard_output_in_order_and_what_became_of_the_rows_besi
 
 def test_one_question_is_asked_of_pictures(server, rows, capsys):
     picture = str(rows.parent / "red.png")
-    words = ["predict", server.url, picture, str(rows.parent), "--question", "colour?", "--prompt", "short_answer"]
+    words = [
+        "predict",
+        f"{server.url}#small",
+        picture,
+        str(rows.parent),
+        "--question",
+        "colour?",
+        "--prompt",
+        "short_answer",
+    ]
     assert main(words) == 0
     assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [picture, f"{picture}#2"]
     body = server.bodies[0]
@@ -79,7 +88,7 @@ def test_same_command_again_asks_what_is_not_answered(server, rows, capsys):
 @pytest.mark.parametrize("change", [["--max-new-tokens", "9"], ["--prompt", "short_answer"], "model"])
 def test_another_model_or_option_is_not_mixed_in(server, rows, capsys, change):
     out = rows.parent / "answers.jsonl"
-    words = ["predict", server.url, str(rows), "--out", str(out)]
+    words = ["predict", f"{server.url}#small", str(rows), "--out", str(out)]
     assert main(words) == 0
     kept = out.read_text()
     if change == "model":
@@ -101,7 +110,7 @@ def test_what_was_answered_outlives_kill_9(server, rows):
         return question(body)
 
     server.reply = reply
-    words = ["predict", server.url, str(rows), "--out", str(out), "--batch-size", "1"]
+    words = ["predict", f"{server.url}#small", str(rows), "--out", str(out), "--batch-size", "1"]
     process = subprocess.Popen([sys.executable, "-m", "recipes", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
     assert reached.wait(120)
     os.kill(process.pid, signal.SIGKILL)
@@ -127,5 +136,5 @@ def test_a_model_of_this_machine_answers(rows, capsys):
 
 @pytest.mark.parametrize("words", [["--batch-size", "0"], ["--max-new-tokens", "0"]])
 def test_options_that_cannot_be_are_refused(server, rows, words, capsys):
-    assert main(["predict", server.url, str(rows), *words]) == 2
+    assert main(["predict", f"{server.url}#small", str(rows), *words]) == 2
     assert words[0] in capsys.readouterr().err and server.tries == 0
