@@ -299,19 +299,19 @@ def _pictures(
     data: Mapping[str, str] | None,
 ) -> tuple[dict[tuple[str, str], Sequence[Any]], list[str]]:
     """(task, id) → pictures, and what there is to say about those that are not at hand."""
-    from eval_harness.tasks import TASKS, task_examples
+    from data_prep.section import SourceSection
+    from eval_harness.tasks import task_examples
 
     pictures: dict[tuple[str, str], Sequence[Any]] = {}
     notes: list[str] = []
     for task, ids in wanted.items():
-        folder = (data or {}).get(task) or next(model[task].result.get("folder") for model in models if task in model)
+        asked = next(model[task].result["rows"] for model in models if task in model)
+        folder = (data or {}).get(task, asked.get("folder"))
         try:
             if examples and task in examples:
                 rows = [example for example in examples[task] if example.id in ids]
-            elif task in TASKS:
-                rows = task_examples(TASKS[task], folder, ids)
             else:
-                raise MendableError("it is no task of eval_harness/tasks.py")
+                rows = task_examples(SourceSection(**asked | {"folder": folder}), ids)
         except MendableError as error:
             notes.append(f"There are no pictures of {task}: {error.what}.")
             continue

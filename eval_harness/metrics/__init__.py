@@ -3,9 +3,9 @@
 A metric offers ``score(prediction, references)``, or ``scores(predictions, references)`` where one sample's score hangs
 on the others (CIDEr-D weighs words by how rare they are) or many are scored at once.  A ``score`` with a third
 parameter is also given the question, which lists the options.  What is no mean of scores (F1, BLEU, MME's totals) it
-offers beside that as ``figures(rows)``, by name; ``about()`` says what a score hangs on beside the texts, such as a
-tokeniser; ``missing()`` says what is not installed and would be needed.  Modules whose names start with "_" are what
-metrics share.
+offers beside that as ``figures(rows)``, by name.  ``about()`` says what a score hangs on beside the texts, such as a
+tokeniser; ``missing()`` what is not installed and would be needed; ``GROUPED`` that it speaks of rows that belong
+together (`figures.group`).  Modules whose names start with "_" are what metrics share.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ class Metric:
     def description(self) -> str:
         """What it computes and by which source, with every deviation."""
         return self._module.__doc__ or ""
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it speaks of rows that belong together: a sample must not part them."""
+        return getattr(self._module, "GROUPED", False)
 
     def missing(self) -> str | None:
         """What is not installed, without which there are no scores; None where all is there."""

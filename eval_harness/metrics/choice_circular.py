@@ -14,6 +14,8 @@ from typing import Any
 from eval_harness.figures import Figure, grouped, ratio
 from eval_harness.metrics import choice_lenient
 
+GROUPED = True
+
 
 def score(prediction: str, references: Sequence[str], question: str = "") -> float:
     """1.0 where this rotation is answered right, else 0.0."""

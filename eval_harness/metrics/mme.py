@@ -30,6 +30,7 @@ PERCEPTION = (
 )
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 QUESTIONS = 2  # about each picture
+GROUPED = True
 
 
 def score(prediction: str, references: Sequence[str]) -> float:
