@@ -177,7 +177,7 @@ def _refuse(task: str, name: str, first: Evaluation, others: Sequence[tuple[str,
 
 def _said(one: Evaluation) -> dict[str, Any]:
     """What the model's own result says, of all its samples."""
-    keys = ("n", "model", "model_digest", "scores", "figures", "prompt_example")
+    keys = ("n", "model", "scores", "figures", "prompt_example")
     return {"folder": str(one.folder), **{key: one.result[key] for key in keys if key in one.result}}
 
 
@@ -216,7 +216,9 @@ def _scores(first: Sequence[float], other: Sequence[float], seed: int) -> dict[s
 
 
 def _model(result: Mapping[str, Any]) -> Any:
-    return result.get("model_digest") or result.get("model")
+    """What its answers hang on, where it says so; else whatever it says of itself."""
+    model = result.get("model")
+    return model.get("digest", model) if isinstance(model, Mapping) else model
 
 
 def _asked(row: Mapping[str, Any]) -> tuple[Any, ...]:

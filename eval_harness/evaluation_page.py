@@ -305,13 +305,15 @@ def _pictures(
     pictures: dict[tuple[str, str], Sequence[Any]] = {}
     notes: list[str] = []
     for task, ids in wanted.items():
-        asked = next(model[task].result["rows"] for model in models if task in model)
-        folder = (data or {}).get(task, asked.get("folder"))
+        asked = next(model[task].result for model in models if task in model).get("rows")
         try:
             if examples and task in examples:
                 rows = [example for example in examples[task] if example.id in ids]
-            else:
+            elif asked:
+                folder = (data or {}).get(task, asked.get("folder"))
                 rows = task_examples(SourceSection(**asked | {"folder": folder}), ids)
+            else:
+                raise MendableError("its result does not say where its rows are")
         except MendableError as error:
             notes.append(f"There are no pictures of {task}: {error.what}.")
             continue

@@ -34,6 +34,7 @@ def write(folder, scores, ids=None, **keys):
         "version": 1,
         "metric": "exact_match",
         "split": "test",
+        "rows": {"source": "easy_vqa", "split": "test"},
         "n": len(rows),
         "sample": "all rows",
         "prompt_example": "Q",

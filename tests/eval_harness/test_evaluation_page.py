@@ -92,9 +92,11 @@ def test_confusion_tables_count_every_row(tmp_path, folders):
 
 
 def test_without_pictures_the_page_says_why(tmp_path, folders):
-    write(tmp_path / "base" / "task", CLOSED, task="a_task_of_ones_own")
-    said = words(write_evaluation_page(tmp_path / "page.html", folders[:1]))
-    assert "There are no pictures of a_task_of_ones_own: it is no task of eval_harness/tasks.py" in said
+    gone = {"source": "table", "split": "test", "folder": str(tmp_path / "gone")}
+    for rows, why in ((None, "its result does not say where its rows are"), (gone, "no file that ends in")):
+        write(tmp_path / "base" / "task", CLOSED, task="own", rows=rows)
+        said = words(write_evaluation_page(tmp_path / "page.html", folders[:1]))
+        assert "There are no pictures of own: " in said and why in said
     assert "All 30 samples." in said
 
 
