@@ -80,12 +80,21 @@ TASKS = {
     "shapes_test": Task("shapes", "test", "short_answer", "exact_match", 8, "train", version=1),
     "stanford_cars_test": Task("stanford_cars", "test", "car_model", "exact_match", 32, "train", version=1),
     "textvqa_val": Task(
-        "textvqa", "val", "short_answer", "vqa_accuracy_always", 16, "train", version=1, also=("vqa_accuracy",)
+        "textvqa", "val", "short_answer", "vqa_accuracy_m4c", 16, "train", version=2, also=("vqa_accuracy",)
     ),
     "textvqa_val_ocr": Task(
-        "textvqa", "val_ocr", "short_answer", "vqa_accuracy_always", 16, "train", version=1, also=("vqa_accuracy",)
+        "textvqa", "val_ocr", "short_answer", "vqa_accuracy_m4c", 16, "train", version=2, also=("vqa_accuracy",)
     ),
-    "vizwiz_val": Task("vizwiz", "val", "answer_or_unanswerable", "vqa_accuracy", 16, "train", version=1, also=_VQA),
+    "vizwiz_val": Task(
+        "vizwiz",
+        "val",
+        "answer_or_unanswerable",
+        "vqa_accuracy_vizwiz",
+        16,
+        "train",
+        version=2,
+        also=("vqa_accuracy_m4c",),
+    ),
     "vqav2_val": Task("vqav2", "val", "short_answer", "vqa_accuracy", 16, "train", version=1),
 }
 

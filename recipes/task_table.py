@@ -47,11 +47,12 @@ SPECIAL = {
     "seed_bench_image": f"only questions about pictures; {_CHOICES}",
     "shapes_sixteen": "learnt by heart: never a score",
     "stanford_cars_test": "the OP-LoRA paper's closed set of 196: right is the class name in full",
-    "textvqa_val": "answers always normalised, as LLaVA-1.5 and lmms-eval score it; LLaVA-1.5's 58.2 is with OCR "
-    "tokens",
-    "textvqa_val_ocr": "Rosetta's OCR tokens in the prompt; answers always normalised, as LLaVA-1.5 scores it; the "
-    "question begins with a capital letter, as there",
-    "vizwiz_val": "“Unanswerable” is asked for; lmms-eval always normalises answers: the further metric",
+    "textvqa_val": "the M4C evaluator's normalisation, as LLaVA-1.5 and lmms-eval score it; LLaVA-1.5's 58.2 is with "
+    "OCR tokens",
+    "textvqa_val_ocr": "Rosetta's OCR tokens in the prompt; the M4C evaluator's normalisation, as LLaVA-1.5 scores it; "
+    "the question begins with a capital letter, as there",
+    "vizwiz_val": "“Unanswerable” is asked for; the challenge's script normalises predictions alone, lmms-eval both "
+    "sides: the further metric",
     "vqav2_val": "answers are normalised where the annotators disagree, as the official script does",
 }
 
