@@ -39,7 +39,7 @@ def about() -> dict[str, str]:
     if java_is_there():
         return {"tokeniser": "Stanford PTB (CoreNLP 3.4.1, pycocoevalcap)"}
     return {
-        "tokeniser": "a likeness of Stanford's PTB in Python, for want of Java: not to be put beside published scores"
+        "tokeniser": "a likeness of Stanford's PTB, for want of Java or pycocoevalcap: not to be put beside published scores"
     }
 
 
