@@ -38,9 +38,8 @@ def about() -> dict[str, str]:
     """Which tokeniser there is."""
     if java_is_there():
         return {"tokeniser": "Stanford PTB (CoreNLP 3.4.1, pycocoevalcap)"}
-    return {
-        "tokeniser": "a likeness of Stanford's PTB, for want of Java or pycocoevalcap: not to be put beside published scores"
-    }
+    lacks = "for want of Java or pycocoevalcap: not to be put beside published scores"
+    return {"tokeniser": f"a likeness of Stanford's PTB, {lacks}"}
 
 
 @lru_cache
