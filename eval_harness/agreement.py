@@ -63,8 +63,8 @@ def agreement(
 def _score_difference(
     metric: Metric, merged: Sequence[str], tuned: Sequence[str], examples: Sequence[Example]
 ) -> dict[str, Any]:
-    references = [example.references for example in examples]
-    pairs = zip(metric.scores(merged, references), metric.scores(tuned, references), strict=True)
+    asked = [example.references for example in examples], [example.question for example in examples]
+    pairs = zip(metric.scores(merged, *asked), metric.scores(tuned, *asked), strict=True)
     return measured(mean([after - before for after, before in pairs]))
 
 
