@@ -94,15 +94,17 @@ def export(name: str, folder: Path, out: Path, annotations: Path | None = None) 
         raise MendableError(f"there is no form {name!r}{did_you_mean(name, FORMS)}", "export", f"one of: {known}")
     form, rows = FORMS[name], _rows(folder)
     ids = [_official(form, str(row["id"]), folder) for row in rows]
+    notes: list[str] = []
     if form.entry is None:
-        _write_table(out, _mmbench(rows, ids, annotations))
+        table, notes = _mmbench(rows, ids, annotations)
+        _write_table(out, table)
     else:
         entries = [form.entry(own, row["prediction"]) for own, row in zip(ids, rows, strict=True)]
         keys = [next(iter(entry.values())) for entry in entries]
         if len(set(keys)) < len(keys):
             raise MendableError("two rows have the same official id", str(folder), "evaluate each picture once")
         write_text(out, json.dumps(entries, ensure_ascii=False) + "\n")
-    return list(_notes(form, folder, len(rows)))
+    return [*_notes(form, folder, len(rows)), *notes]
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -136,12 +138,16 @@ def _notes(form: Form, folder: Path, rows: int) -> list[str]:
 
 
 _COLUMNS = ("index", "question", "A", "B", "C", "D")
-ROTATION = 1_000_000
-"""What MMBench's own file adds to a question's index for each rotation of its choices."""
+ROTATIONS = 1_000_000
+"""In MMBench's own file a question's rotations have its index and whole millions."""
 
 
-def _mmbench(rows: list[dict[str, Any]], ids: list[str], annotations: Path | None) -> Any:
-    """The official file's columns of each row, and the prediction, as a table."""
+def _mmbench(rows: list[dict[str, Any]], ids: list[str], annotations: Path | None) -> tuple[Any, list[str]]:
+    """(a table of the official columns of each row and the prediction, what is to be known of it).
+
+    Which rotation a row was asked in is found by its choices: VLMEvalKit (at commit 32b0072, scripts/build_circular.py)
+    turns them the other way round than LLaVA, and some questions ("all of the above") not all the way.
+    """
     import pandas as pd
 
     if annotations is None:
@@ -154,28 +160,36 @@ def _mmbench(rows: list[dict[str, Any]], ids: list[str], annotations: Path | Non
     except (ValueError, OSError) as error:
         what = f"this is not MMBench's file ({error!s:.200})"
         raise MendableError(what, str(annotations), f"a .tsv with the columns {', '.join(_COLUMNS)}") from error
-    by_index = {int(row["index"]): row for row in official.to_dict("records")}
-    table = []
+    waiting: dict[int, list[dict[str, str]]] = {}
+    for entry in official.to_dict("records"):
+        waiting.setdefault(int(entry["index"]) % ROTATIONS, []).append(entry)
+    table, unknown = [], 0
     for row, own in zip(rows, ids, strict=True):
         number, _, turned = own.partition("/")
-        index = _whole(number) + ROTATION * _whole(turned or "0")
-        if (entry := by_index.get(index)) is None:
-            raise MendableError(f"the official file has no question {index}", str(annotations), "is it the same split?")
-        choices = [entry[letter] for letter in "ABCD" if entry[letter] not in ("", "nan")]
-        if not _asked_in_that_order(str(row["question"]), choices):
-            what = f"row {row['id']} was asked other choices than the official question {index} has"
+        if (entries := waiting.get(_whole(number))) is None:
+            what = f"the official file has no question {number}"
+            raise MendableError(what, str(annotations), "is it the file that the evaluation read?")
+        entry = next((each for each in entries if _asks(each, str(row["question"]))), None)
+        if entry is None and turned in ("", "0"):
+            what = f"row {row['id']} was asked other choices than the official question has, or twice"
             raise MendableError(what, str(annotations), "take the file that the evaluation read")
+        if entry is None:
+            unknown += 1
+            continue
+        entries.remove(entry)
         table.append({**{column: entry[column] for column in _COLUMNS}, "prediction": row["prediction"]})
-    return pd.DataFrame(table, columns=[*_COLUMNS, "prediction"])
+    notes = []
+    if unknown:
+        notes.append(f"{unknown:,} rotations were left out: the official file does not have them")
+    if missing := len(official) - len(table):
+        notes.append(f"{missing:,} of the official file's rows (questions or rotations) were not asked")
+    return pd.DataFrame(table, columns=[*_COLUMNS, "prediction"]), notes
 
 
-def _asked_in_that_order(question: str, choices: list[str]) -> bool:
-    at = 0
-    for letter, choice in zip("ABCD", choices, strict=False):
-        at = question.find(f"{letter}. {choice.strip()}", at)
-        if at < 0:
-            return False
-    return True
+def _asks(entry: Mapping[str, str], question: str) -> bool:
+    """Whether the question ends with the entry's choices under their letters."""
+    lines = [f"{letter}. {entry[letter]}" for letter in "ABCD" if entry[letter] not in ("", "nan")]
+    return " ".join(question.split()).endswith(" ".join(" ".join(lines).split()))
 
 
 def _write_table(out: Path, table: Any) -> None:

@@ -66,46 +66,59 @@ def test_every_form_is_tested():
 
 @pytest.fixture
 def official(tmp_path):
+    """As the official file turns choices: the last one goes first."""
     path = tmp_path / "mmbench.tsv"
     lines = [
-        '241\tnan\tWhat is it?\ta dog\ta "cat"\t\t\tA\tAAAA',
-        '1000241\tnan\tWhat is it?\ta "cat"\ta dog\t\t\tB\tAAAA',
-        "252\tLook.\tWhich?\tone\ttwo\tthree\tfour\tC\tAAAA",
+        '241\tnan\tWhat is it?\ta dog\ta "cat"\ta cow\t\tA\tAAAA',
+        "252\tLook.\tWhich?\tone\ttwo\tthree\tall of these\tC\tAAAA",
+        '1000241\tnan\tWhat is it?\ta cow\ta dog\ta "cat"\t\tB\tAAAA',
+        '2000241\tnan\tWhat is it?\ta "cat"\ta cow\ta dog\t\tC\tAAAA',
     ]
     quoted = [line.replace('a "cat"', '"a ""cat"""') for line in lines]
     path.write_text(ROTATED + "".join(f"{line}\n" for line in quoted), "utf-8")
     return path
 
 
-def test_mmbench_repeats_the_official_columns_with_its_rotations(folder, tmp_path, official):
+WHOLE = "Look.\nWhich?\nA. one\nB. two\nC. three\nD. all of these"
+
+
+def test_mmbench_repeats_the_official_columns_with_its_own_rotations(folder, tmp_path, official):
     done = folder(
-        ("mmbench/dev/241/0", "A", 'What is it?\nA. a dog\nB. a "cat"'),
-        ("mmbench/dev/241/1", "B", 'What is it?\nA. a "cat"\nB. a dog'),
-        ("mmbench/dev/252", "C. three", "Look.\nWhich?\nA. one\nB. two\nC. three\nD. four"),
+        ("mmbench/dev/241/0", "A", 'What is it?\nA. a dog\nB. a "cat"\nC. a cow'),
+        ("mmbench/dev/241/1", "C", 'What is it?\nA. a "cat"\nB. a cow\nC. a dog'),
+        ("mmbench/dev/241/2", "B", 'What is it?\nA. a cow\nB. a dog\nC. a "cat"'),
+        ("mmbench/dev/252/0", "C. three", WHOLE),
+        ("mmbench/dev/252/1", "B", "Look.\nWhich?\nA. two\nB. three\nC. all of these\nD. one"),
     )
-    export("mmbench", done, tmp_path / "out.tsv", official)
+    notes = export("mmbench", done, tmp_path / "out.tsv", official)
     assert (tmp_path / "out.tsv").read_text("utf-8").splitlines() == [
         "index\tquestion\tA\tB\tC\tD\tprediction",
-        '241\tWhat is it?\ta dog\t"a ""cat"""\t\t\tA',
-        '1000241\tWhat is it?\t"a ""cat"""\ta dog\t\t\tB',
-        "252\tWhich?\tone\ttwo\tthree\tfour\tC. three",
+        '241\tWhat is it?\ta dog\t"a ""cat"""\ta cow\t\tA',
+        '2000241\tWhat is it?\t"a ""cat"""\ta cow\ta dog\t\tC',
+        '1000241\tWhat is it?\ta cow\ta dog\t"a ""cat"""\t\tB',
+        "252\tWhich?\tone\ttwo\tthree\tall of these\tC. three",
     ]
-    export("mmbench", done, tmp_path / "out.csv", official)
-    assert (tmp_path / "out.csv").read_text("utf-8").splitlines()[3] == "252,Which?,one,two,three,four,C. three"
+    assert notes[1:] == ["1 rotations were left out: the official file does not have them"]
+    notes = export("mmbench", folder(("mmbench/dev/252", "C", WHOLE)), tmp_path / "out.csv", official)
+    assert (tmp_path / "out.csv").read_text("utf-8").splitlines()[1:] == ["252,Which?,one,two,three,all of these,C"]
+    assert notes[1:] == ["3 of the official file's rows (questions or rotations) were not asked"]
 
 
 def test_mmbench_of_other_choices_is_refused(folder, tmp_path, official):
-    turned = ("mmbench/dev/241/1", "B", 'What is it?\nA. a dog\nB. a "cat"')
-    with pytest.raises(MendableError, match="other choices than the official question 1000241"):
-        export("mmbench", folder(turned), tmp_path / "out.tsv", official)
+    other = ("mmbench/dev/252", "B", "Which?\nA. one\nB. two\nC. three")
+    with pytest.raises(MendableError, match="other choices than the official question"):
+        export("mmbench", folder(other), tmp_path / "out.tsv", official)
     with pytest.raises(MendableError, match="no question 7"):
         export("mmbench", folder(("mmbench/dev/7", "B", "?")), tmp_path / "out.tsv", official)
-    for other, said in ((None, "--annotations"), (tmp_path / "gone.tsv", "no such file")):
+    twice = ("mmbench/dev/252", "B", WHOLE)
+    with pytest.raises(MendableError, match="or twice"):
+        export("mmbench", folder(twice, twice), tmp_path / "out.tsv", official)
+    for annotations_file, said in ((None, "--annotations"), (tmp_path / "gone.tsv", "no such file")):
         with pytest.raises(MendableError, match=said):
-            export("mmbench", folder(turned), tmp_path / "out.tsv", other)
+            export("mmbench", folder(other), tmp_path / "out.tsv", annotations_file)
     (tmp_path / "other.tsv").write_text("a\tb\n1\t2\n")
     with pytest.raises(MendableError, match="not MMBench's file"):
-        export("mmbench", folder(turned), tmp_path / "out.tsv", tmp_path / "other.tsv")
+        export("mmbench", folder(other), tmp_path / "out.tsv", tmp_path / "other.tsv")
     assert not (tmp_path / "out.tsv").exists()
 
 
@@ -116,7 +129,7 @@ def test_mmbench_as_xlsx_takes_openpyxl(folder, tmp_path, official, monkeypatch)
         raise ImportError("openpyxl")
 
     monkeypatch.setattr(pd.DataFrame, "to_excel", missing)
-    done = folder(("mmbench/dev/252", "C", "Which?\nA. one\nB. two\nC. three\nD. four"))
+    done = folder(("mmbench/dev/252", "C", WHOLE))
     with pytest.raises(MendableError, match=r"openpyxl[^$]*\.tsv"):
         export("mmbench", done, tmp_path / "out.xlsx", official)
     with pytest.raises(MendableError, match=r"\.tsv, \.csv and \.xlsx"):
