@@ -144,7 +144,7 @@ def _too_deep() -> RowError:
     return RowError("wrong type", "a row's lists and objects are nested too deeply")
 
 
-_BRACKETS = re.compile(r'''"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]''', re.DOTALL)
+_BRACKETS = re.compile(r""""(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]""", re.DOTALL)
 """Brackets, and texts, whose brackets do not count; one that is cut off goes on to the end."""
 _DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 _DECODER = json.JSONDecoder()

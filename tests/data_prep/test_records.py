@@ -202,7 +202,7 @@ def test_the_file_is_found_by_name_by_split_or_alone(tmp_path: Path) -> None:
     split = written(tmp_path / "train.json", "[]")
     assert find_file(tmp_path, None, "train", suffixes) == split
     assert find_file(tmp_path, "mine.jsonl", "train", suffixes) == only
-    with pytest.raises(MendableError, match=r"several files \(train\.json, mine\.jsonl\)"):
+    with pytest.raises(MendableError, match=r"several files \(mine\.jsonl, train\.json\)"):
         find_file(tmp_path, None, "val", suffixes)
     with pytest.raises(MendableError, match=r"no file 'other\.json'"):
         find_file(tmp_path, "other.json", "train", suffixes)
