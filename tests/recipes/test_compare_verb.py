@@ -17,7 +17,15 @@ def write(folder, right, **keys):
     rows = list(strict(open_source("shapes").rows("test", None)))[:20]
     folder.mkdir(parents=True)
     scores = [float(number % right > 0) for number in range(20)]
-    result = {"task": "shapes_test", "version": 1, "metric": "exact_match", "sample": "all rows", "scores": {}}
+    rows_of = {"source": "shapes", "split": "test"}
+    result = {
+        "task": "shapes_test",
+        "version": 1,
+        "metric": "exact_match",
+        "sample": "all rows",
+        "rows": rows_of,
+        "scores": {},
+    }
     (folder / "result.json").write_text(json.dumps({**result, **keys}))
     (folder / "predictions.jsonl").write_text(
         "".join(
