@@ -73,8 +73,8 @@ def whole(settings: Mapping[str, Any], processes: int, out: Path) -> dict[str, A
     words = ["evaluate", settings["model"], "--tasks", settings["task"], "--batch-size", str(settings["batch_size"])]
     words += ["--out", str(out)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    threads = {"OMP_NUM_THREADS": str(settings["threads"] // processes)}
-    subprocess.run([sys.executable, *launcher, "-m", "recipes", *words], cwd=ROOT, env=os.environ | threads, check=True)
+    one = {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *launcher, "-m", "recipes", *words], cwd=ROOT, env=os.environ | one, check=True)
     folder = out / model_name(settings["model"]) / settings["task"]
     result = read_json(folder / "result.json")
     return {
