@@ -10,25 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data_prep.sources.mme import COGNITION, PERCEPTION
 from eval_harness.figures import Figure, divided, grouped, ratio
 from eval_harness.metrics._yes_no import NO, YES
 
 if TYPE_CHECKING:
     from eval_harness.figures import Numbers
 
-PERCEPTION = (
-    "existence",
-    "count",
-    "position",
-    "color",
-    "posters",
-    "celebrity",
-    "scene",
-    "landmark",
-    "artwork",
-    "OCR",
-)
-COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 QUESTIONS = 2  # about each picture
 GROUPED = True
 

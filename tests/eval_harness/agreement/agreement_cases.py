@@ -290,7 +290,7 @@ def _yes_no(rng: Random) -> Iterator[Row]:
 
 def _mme(rng: Random) -> Iterator[Row]:
     """Two questions about each picture, one of them answered yes; pictures dealt out over the fourteen subtasks."""
-    from eval_harness.metrics.mme import COGNITION, PERCEPTION
+    from data_prep.sources.mme import COGNITION, PERCEPTION
 
     number = 0
     while True:
