@@ -311,10 +311,8 @@ def _beside_controls(result: Mapping[str, Any]) -> list[str]:
     if blind:
         lines.append(f"No better than an answer without looking, within the intervals: {', '.join(blind)}.")
     first = facts.at(before, "scores", "overall", "score")
-    without = [
-        cell["score"] for control in controls if numbers.known((cell := control.get("overall") or {}).get("score"))
-    ]
-    if numbers.known(first) and any(first < score for score in without):
+    without = [facts.at(control, "overall", "score") for control in controls]
+    if numbers.known(first) and any(numbers.known(score) and first < score for score in without):
         lines.append(
             "The base model scores below an answer without looking. It may not know the form of answer that is asked "
             "for, so not all of the gain is better sight."

@@ -69,19 +69,20 @@ def eval_results(result: Mapping[str, Any]) -> Iterator[EvalResult]:
         if not numbers.known(cell.get("score")):
             continue
         earlier = (before.get("scores") or {}).get(category) or {}
-        about = {"n": cell.get("n"), "interval_95": _bounds(cell), "category": category}
+        about: dict[str, Any] = {"n": cell.get("n"), **_bounds(cell), "category": category}
         if numbers.known(earlier.get("score")):
-            about["before"] = {"value": round(earlier["score"], 4), "interval_95": _bounds(earlier)}
+            about["before"] = {"value": round(earlier["score"], 4), **_bounds(earlier)}
+        asked = {"task": task, "version": after.get("version"), "sample": after.get("sample")}
         yield EvalResult(
             task_type=TASK,
             dataset_type=source,
             dataset_name=titles.get(source, source),
             dataset_split=str(after.get("split")),
-            dataset_args={"task": task, "version": after.get("version"), "sample": after.get("sample")},
+            dataset_args={key: value for key, value in asked.items() if value is not None},
             metric_type=metric,
             metric_name=metric if category == "overall" else f"{metric}, {category}",
             metric_value=round(cell["score"], 4),
-            metric_args=about,
+            metric_args={key: value for key, value in about.items() if value is not None},
         )
 
 
@@ -150,6 +151,8 @@ def _source_of(result: Mapping[str, Any], task: str) -> str:
     return TASKS[task].source if task in TASKS else str(own.get("source") or task)
 
 
-def _bounds(cell: Mapping[str, Any]) -> list[float] | None:
+def _bounds(cell: Mapping[str, Any]) -> dict[str, list[float]]:
     low, high = cell.get("low"), cell.get("high")
-    return [round(low, 4), round(high, 4)] if numbers.known(low) and numbers.known(high) else None
+    if not numbers.known(low) or not numbers.known(high):
+        return {}
+    return {"interval_95": [round(low, 4), round(high, 4)]}

@@ -22,15 +22,14 @@ def escaped(value: object) -> Markup:
     """
     if isinstance(value, Markup):
         return value
-    text = " ".join(_INVISIBLE.sub(" ", str(value)).split())
-    text = _SPECIAL.sub(r"\\\1", text).replace("://", ":\\//").replace("www.", "www\\.")
+    text = _SPECIAL.sub(r"\\\1", _one_line(value)).replace("://", ":\\//").replace("www.", "www\\.")
     text = re.sub(r"^([-=+#])", r"\\\1", text)  # a list, a heading, or its underline
     return Markup(re.sub(r"^(\d+)([.)])(?= |$)", r"\1\\\2", text))
 
 
 def code(value: object) -> Markup:
     """A code span in one line: as many backticks around it as the text itself does not have in a row."""
-    text = " ".join(_INVISIBLE.sub(" ", str(value)).split())
+    text = _one_line(value)
     ticks = "`" * (_longest(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") or not text else ""
     return Markup(f"{ticks}{pad}{text}{pad}{ticks}")
@@ -53,6 +52,11 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]], right: int 
     rules = ["---"] * (len(heads) - right) + ["---:"] * right
     lines = [" | ".join(map(escaped, heads)), " | ".join(rules), *(" | ".join(map(escaped, row)) for row in rows)]
     return Markup("\n".join(f"| {line} |" for line in lines))
+
+
+def _one_line(value: object) -> str:
+    """The text in one line; a space that keeps a number and its unit together stays."""
+    return re.sub(" +", " ", _INVISIBLE.sub(" ", str(value))).strip()
 
 
 def _longest(text: str) -> int:
