@@ -10,7 +10,9 @@ from typing import Any
 from mlplora_vlm.errors import MendableError
 
 KEPT = "nothing is lost here; the same command goes on"
-_TOKEN = re.compile(r"hf_[A-Za-z0-9_-]{4,}|(?i:bearer)\s+\S+")
+TOKEN = r"\bhf_(?:(?:oauth|jwt)_[\w.-]{16,}|[A-Za-z0-9]{20,})"
+"""What the hub's own tokens look like; ``hf_hub_download`` and its like are none."""
+_TOKEN = re.compile(rf"{TOKEN}|(?i:bearer)\s+\S+")
 _FIXES = {
     401: "log in with `hf auth login`, or set HF_TOKEN to a token that is still good",
     402: f"look at the account's plan, then push again: {KEPT}",

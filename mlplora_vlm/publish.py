@@ -51,6 +51,8 @@ class PublishSection:
                 yield key, f"{given!r} is no hub id", "write namespace/name, such as me/llava-charts"
         if self.to != NOWHERE and not (self.adapter or self.merged):
             yield "to", "neither the adapter nor the merged model is to be published", "publish one of them, or to=none"
+        if self.to != NOWHERE and hub_id(self.to) and not all(map(hub_id, self.destinations().values())):
+            yield "to", f"{self.to}-adapter is too long for the hub", "take a shorter name"
         if self.to == NOWHERE and self.public:
             yield "public", "publish.public is about a repo, and publish.to names none", "say publish.to=namespace/name"
         if self.revision is not None and not re.fullmatch(r"(?!refs/)[\w][\w./-]*", self.revision):
@@ -106,8 +108,6 @@ def push(
     if not (folder / "README.md").is_file():
         raise MendableError("the folder has no model card", str(folder / "README.md"), "python -m recipes push OUT")
     api = HfApi(token=token)
-    with told(to, "the token is not accepted"):
-        api.whoami()
     with told(to, "the README's metadata is not accepted"):
         ModelCard.load(folder / "README.md").validate("model")
     _prepare(api, to, kind, base, public, revision)

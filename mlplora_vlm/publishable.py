@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlplora_vlm.errors import MendableError, MendableErrors
+from mlplora_vlm.hub_errors import TOKEN
 
 Kind = Literal["adapter", "merged"]
 
@@ -49,7 +50,7 @@ _REASONS = (
     (r"\.(?:log|csv|jsonl|html)$", "records of the run stay here"),
 )
 _SECRETS = {
-    "a Hugging Face token": r"\bhf_(?:oauth_|jwt_)?[A-Za-z0-9_-]{16,}",
+    "a Hugging Face token": TOKEN,
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a GitHub token": r"\b(?:gh[opsur]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
     "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",

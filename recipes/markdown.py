@@ -37,7 +37,7 @@ def code(value: object) -> Markup:
 
 def block(value: object, language: str = "") -> Markup:
     """A fenced block: line breaks stay, and no line of the text can end it."""
-    text = re.sub(r"[^\S\n]", " ", _INVISIBLE.sub(lambda hit: "\n" if hit[0] == "\n" else " ", str(value)))
+    text = _INVISIBLE.sub(lambda hit: "\n" if hit[0] == "\n" else " ", str(value))
     fence = "`" * max(3, _longest(text) + 1)
     return Markup(f"{fence}{language}\n{text}\n{fence}")
 

@@ -151,8 +151,12 @@ def missing_for_publishing(recipe: Recipe) -> Iterable[MendableError]:
     """What would be found missing only after the training: looked for before it."""
     if recipe.publish.to == NOWHERE:
         return
-    from huggingface_hub import get_token
+    from huggingface_hub import constants, get_token
 
+    if constants.HF_HUB_OFFLINE:
+        yield MendableError(
+            "publish.to names a repo, and HF_HUB_OFFLINE is set", "publish.to", "unset it, or publish.to=none"
+        )
     if get_token() is None:
         yield MendableError(
             "publish.to names a repo, and there is no token to write to it",

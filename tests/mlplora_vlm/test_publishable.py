@@ -99,6 +99,11 @@ def test_secrets_are_found_and_not_repeated(merged, name, secret):
     assert secret not in str(caught.value)
 
 
+def test_words_of_the_client_are_no_secret(merged):
+    (merged / "README.md").write_text("`hf_hub_download_with_a_long_name`, task-specific-instruction-following-model")
+    assert check_folder(merged, "merged")
+
+
 def test_the_own_token_is_found_wherever_it_stands(merged):
     own = "unlike-any-other-token"
     (merged / "vocab.json").write_text(json.dumps({own: 3}))

@@ -1,8 +1,8 @@
 """A small hub on this machine: repos, branches, commits and git LFS, as huggingface_hub's client asks for them.
 
-Routes as in huggingface_hub 2.4 (src/huggingface_hub/hf_api.py, _commit_api.py, lfs.py): whoami-v2, validate-yaml,
-repos/create, models/ID (its revision, refs, tree, branch, preupload, commit), ID.git/info/lfs/objects/batch, the
-uploads it names, and ID/resolve/REVISION/PATH.  The test sets the faults, and looks at what was received.
+Routes as in huggingface_hub 2.4 (src/huggingface_hub/hf_api.py, _commit_api.py, lfs.py): validate-yaml, repos/create,
+models/ID (its revision, refs, tree, branch, preupload, commit), ID.git/info/lfs/objects/batch, the uploads it names,
+and ID/resolve/REVISION/PATH.  The test sets the faults, and looks at what was received.
 """
 
 from __future__ import annotations
@@ -210,12 +210,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _whoami(handler: _Handler) -> None:
-    if handler.headers.get("Authorization") is None:
-        raise _Refused(401, "Invalid username or password.")
-    handler.json({"type": "user", "name": "me", "orgs": [], "auth": {"accessToken": {"role": "write"}}})
-
-
 def _validate(handler: _Handler) -> None:
     content = json.loads(handler.body())["content"]
     found = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
@@ -386,7 +380,6 @@ def _pointer(content: bytes) -> bytes:
 
 _NAME = r"([^/]+/[^/]+)"
 _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
-    ("GET", "/api/whoami-v2", _whoami),
     ("POST", "/api/validate-yaml", _validate),
     ("POST", "/api/repos/create", _create),
     ("GET", rf"/api/models/{_NAME}", _info),

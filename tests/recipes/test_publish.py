@@ -239,7 +239,7 @@ def test_large_files_go_in_parts(hub, out):
         ("GET", "/api/models/me/tiny$", 429, "Too many requests", "wait some minutes"),
         ("POST", "/commit/", 429, "Too many commits this hour", "wait some minutes"),
         ("PUT", "/lfs/", 503, "Service Unavailable", "the hub is in trouble"),
-        ("GET", "whoami", 500, f"trouble with Bearer {TOKEN}", "the hub is in trouble"),
+        ("GET", "/refs", 500, f"trouble with Bearer {TOKEN}", "the hub is in trouble"),
     ],
 )
 def test_what_the_hub_refuses_is_said_and_loses_nothing(hub, out, said, method, pattern, status, message, said_then):
@@ -260,7 +260,7 @@ def test_a_wrong_token_is_named_as_such_and_never_shown(hub, out, said, monkeypa
     monkeypatch.setenv("HF_TOKEN", wrong)
     assert push(out) == 2
     printed = said()
-    assert "the token is not accepted: the hub answers 401" in printed and "hf auth login" in printed
+    assert "the repo cannot be looked at: the hub answers 401" in printed and "hf auth login" in printed
     assert wrong not in printed and not hub.writes()
 
 
@@ -404,6 +404,7 @@ def test_the_smoke_preset_publishes_only_where_the_command_line_says_so(tmp_path
     [
         ("publish.to=tuned", "is no hub id"),
         ("publish.to=me/a--b", "is no hub id"),
+        ("publish.to=me/" + "x" * 90, "too long for the hub"),
         ("publish.public=true", "publish.to names none"),
         ("publish.revision=refs/pr/1", "cannot be a branch"),
         ("publish.licence=Apache 2", "no licence identifier"),

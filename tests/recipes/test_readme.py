@@ -27,6 +27,7 @@ def result(generated, learning_rate, free):
             "name": "llava_vqa",
             "preset": "demo",
             "resolved": {
+                "model": {"id": "demo/llava-smollm2-135m"},
                 "adapter": {"kind": "lora", "generated": generated},
                 "train": {"learning_rate": learning_rate},
                 "eval": {"judge": "open"},
@@ -52,6 +53,7 @@ def root(tmp_path):
     (tmp_path / "docs/parity.md").write_text(AROUND.format("parity"))
     (tmp_path / "docs/families.md").write_text(AROUND.format("families") + AROUND.format("vllm"))
     (tmp_path / "docs/data.md").write_text(AROUND.format("sources"))
+    (tmp_path / "docs/publish.md").write_text(AROUND.format("card"))
     (tmp_path / "docs/downloads.md").write_text(AROUND.format("sets") + AROUND.format("files"))
     runs = [
         {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
@@ -65,7 +67,7 @@ def root(tmp_path):
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    pages = [root / "docs" / f"{name}.md" for name in ("parity", "families", "data", "downloads")]
+    pages = [root / "docs" / f"{name}.md" for name in ("parity", "families", "data", "publish", "downloads")]
     files = [root / "README.md", root / "recipes/README.md", *pages]
     assert readme.update(root, check=True) == files
     assert files[0].read_text() == AROUND.format("demo-result") + LIST
