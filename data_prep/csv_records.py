@@ -13,6 +13,8 @@ from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
 SUFFIXES = (".csv", ".tsv")
+CELL = 1 << 17
+"""Characters that a cell may have: more is what an unclosed quote has swallowed."""
 
 
 def csv_columns(path: Path) -> tuple[str, ...]:
@@ -21,17 +23,18 @@ def csv_columns(path: Path) -> tuple[str, ...]:
         return _header(path, reader)
 
 
-def csv_records(path: Path) -> Iterator[Record]:
+def csv_records(path: Path, largest: int = CELL) -> Iterator[Record]:
     """(where, cells by column) of each row below the header; a cell may hold line breaks within quotes.
 
     Separated by commas, semicolons or tabs, whichever the header has most of.  A row that is not closed as it should
     be, of too many or too few cells, or not in UTF-8 is a `RowError` for each line it takes up, so that the lines that
-    an unclosed quote swallows are counted.  Raises as `csv_columns` does.
+    an unclosed quote swallows are counted; so is one with a cell of more than ``largest`` characters.  Raises as
+    `csv_columns` does.
     """
     with _reader(path) as reader:
         header = _header(path, reader)
         while True:
-            first, record = reader.line_num + 1, next_row(reader, len(header))
+            first, record = reader.line_num + 1, next_row(reader, len(header), largest)
             if record is None:
                 return
             if isinstance(record, RowError):
@@ -41,14 +44,17 @@ def csv_records(path: Path) -> Iterator[Record]:
                 yield f"{path}:{first}", dict(zip(header, record, strict=True))
 
 
-def next_row(reader: Any, cells: int) -> list[str] | RowError | None:
+def next_row(reader: Any, cells: int, largest: int = CELL) -> list[str] | RowError | None:
     """The reader's next row of so many cells, the error it is, or None at the end."""
     first = reader.line_num + 1
+    usual = csv.field_size_limit(largest)  # of the whole process: others' readers keep theirs
     try:
         row = next(reader, None)
         what = "" if not row or len(row) == cells else f"{len(row)} cells under {cells} columns"
     except csv.Error as error:
         row, what = [], str(error)
+    finally:
+        csv.field_size_limit(usual)
     if row and not what and any(_undecoded(cell) for cell in row):
         what = "not in UTF-8"
     if not what:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.nesting import Shallow
-from data_prep.records import Record
+from data_prep.records import Record, records
+from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError, MendableErrors
 
 
@@ -52,15 +53,30 @@ class Official:
         for number, row in enumerate(self._streamed(path, items)):
             yield f"{path}, {called} {number}", row
 
-    def entries(self, path: Path, called: str = "question") -> Iterator[Record]:
-        """The (key, value) pairs of the JSON file's object, in its order; each ``called`` so by its key.
+    def lines(self, path: Path) -> Iterator[Record]:
+        """The rows of the file of JSON lines, in its order; a broken line is a `RowError`.
+
+        Raises MendableError where it holds no rows.
+        """
+        some = False
+        try:
+            for where, row in records(path):
+                yield where, row
+                some = some or not isinstance(row, RowError)
+        except (OSError, MendableError) as error:
+            raise self.damaged(path, error) from error
+        if not some:
+            raise self.damaged(path, ValueError("it holds no rows"))
+
+    def entries(self, path: Path, called: str = "question", key: str = "") -> Iterator[Record]:
+        """The (key, value) pairs of the JSON file's object, or that under ``key``; each ``called`` so by its own key.
 
         Otherwise as `rows`.
         """
         import ijson
 
-        for key, value in self._streamed(path, partial(ijson.kvitems, prefix="")):
-            yield f"{path}, {called} {key:.80}", (key, value)
+        for name, value in self._streamed(path, partial(ijson.kvitems, prefix=key)):
+            yield f"{path}, {called} {name:.80}", (name, value)
 
     def damaged(self, path: Path, error: Exception) -> MendableError:
         """The error for a file that is not what its name says."""

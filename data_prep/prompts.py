@@ -4,8 +4,11 @@
 (github.com/haotian-liu/LLaVA at commit 05f156c, docs/Evaluation.md); lmms-eval asks in the same words, DocVQA, ChartQA,
 TextVQA and GQA in the one, ScienceQA in the other.  ``caption`` is lmms-eval's for COCO and Flickr30k
 (github.com/EvolvingLMMs-Lab/lmms-eval at commit 2bb5e98, lmms_eval/tasks/coco_cap/coco2014_cap_val.yaml).
+``answer_or_unanswerable`` is lmms-eval's for VizWiz (commit 75571cf,
+lmms_eval/tasks/vizwiz_vqa/_default_template_vqa_yaml).
 ``as_written`` is for data that holds whole conversations.
-``car_model`` is our own, and names what Stanford Cars' class names are made of.
+``car_model`` is our own, and names what Stanford Cars' class names are made of; so is ``true_or_false``, for NLVR2's
+statements, which neither LLaVA nor lmms-eval asks so.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ from __future__ import annotations
 from mlplora_vlm.errors import MendableError, did_you_mean
 
 PROMPTS = {
+    "answer_or_unanswerable": "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'."
+    "\nAnswer the question using a single word or phrase.",
     "as_written": "{question}",
     "caption": "Provide a one-sentence caption for the provided image.",
     "car_model": "Which car is this? Answer with its make, model, body type and year.",
     "option_letter": "{question}\nAnswer with the option's letter from the given choices directly.",
     "short_answer": "{question}\nAnswer the question using a single word or phrase.",
+    "true_or_false": "{question}\nIs this statement about the two pictures true or false? Answer with true or false.",
 }
 
 

@@ -288,6 +288,11 @@ _TEXTVQA = PublicSet(
             "sha256:4ceb5aadc1a41719d0a3e4dfdf06838bcfee1db569a9a65ee67d31c99893081d",
             _TEXTVQA_INFOS,
         ),
+        PublicFile(
+            "TextVQA_Rosetta_OCR_v0.2_val.json",
+            "annotations",
+            "https://dl.fbaipublicfiles.com/textvqa/data/TextVQA_Rosetta_OCR_v0.2_val.json",
+        ),
         _TEXTVQA_PICTURES,
     ),
 )
@@ -509,14 +514,248 @@ _LLAVA = PublicSet(
     "(without them those rows are rejected, and counted)",
 )
 
+_OK_VQA_SITE = "https://okvqa.allenai.org/static/data"
+_OK_VQA = PublicSet(
+    name="ok_vqa",
+    title="OK-VQA",
+    source="ok_vqa",
+    folder="data/ok_vqa",
+    page="https://okvqa.allenai.org/download.html",
+    licence="none found for questions and answers; photographs under Flickr's terms of use",
+    citation="Marino et al., OK-VQA, CVPR 2019 (arXiv:1906.00067); "
+    "photographs: Lin et al., Microsoft COCO, ECCV 2014 (arXiv:1405.0312)",
+    files=(
+        *(
+            PublicFile(
+                f"{name}.json.zip",
+                "annotations",
+                f"{_OK_VQA_SITE}/{name}.json.zip",
+                unpacks=_same(f"{name}.json"),
+                about=20_000_000,
+            )
+            for split in ("train", "val")
+            for name in (f"OpenEnded_mscoco_{split}2014_questions", f"mscoco_{split}2014_annotations")
+        ),
+        *_COCO_PICTURES,
+    ),
+    note="the photographs are vqav2's and coco_captions' too: with one --folder for all they are fetched once",
+)
+
+_VIZWIZ_SITE = "https://vizwiz.cs.colorado.edu/VizWiz_final"
+_VIZWIZ = PublicSet(
+    name="vizwiz",
+    title="VizWiz-VQA",
+    source="vizwiz",
+    folder="data/vizwiz",
+    page="https://vizwiz.org/tasks-and-datasets/vqa/",
+    licence="CC BY 4.0 (vizwiz.org)",
+    citation="Gurari et al., VizWiz Grand Challenge, CVPR 2018 (arXiv:1802.08218)",
+    files=(
+        PublicFile(
+            "Annotations.zip",
+            "annotations",
+            f"{_VIZWIZ_SITE}/vqa_data/Annotations.zip",
+            unpacks=_same("Annotations/train.json", "Annotations/val.json"),
+            about=100_000_000,
+        ),
+        *(
+            PublicFile(f"{split}.zip", "images", f"{_VIZWIZ_SITE}/images/{split}.zip", unpacks=_same(split))
+            for split in ("train", "val")
+        ),
+    ),
+)
+
+_INFO_VQA = PublicSet(
+    name="info_vqa",
+    title="InfographicVQA",
+    source="info_vqa",
+    folder="data/info_vqa",
+    page="https://rrc.cvc.uab.es/?ch=17&com=downloads",
+    licence="the challenge's terms, shown at registration",
+    citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
+    files=(
+        PublicFile(
+            "infographicsvqa_qas.zip",
+            "annotations",
+            unpacks=_same(
+                "infographicsvqa_qas/infographicsVQA_train_v1.0.json",
+                "infographicsvqa_qas/infographicsVQA_val_v1.0_withQT.json",
+            ),
+            about=100_000_000,
+        ),
+        PublicFile("infographicsvqa_images.tar.gz", "images", unpacks=(("", "infographicsvqa_images"),)),
+    ),
+    by_hand="register, take 'Annotations' and 'Images' of task 3 (infographics), and put both into the folder; "
+    "where an archive's files lie in another folder, unpack it by hand into the places below",
+)
+
+_AI2D = PublicSet(
+    name="ai2d",
+    title="AI2D",
+    source="ai2d",
+    folder="data/ai2d",
+    page="https://prior.allenai.org/projects/diagram-understanding",
+    licence="CC BY-SA 4.0 (awslabs/open-data-registry at 1fd4120, datasets/allenai-diagrams.yaml)",
+    citation="Kembhavi et al., A Diagram Is Worth a Dozen Images, ECCV 2016 (arXiv:1603.07396)",
+    files=(
+        PublicFile(
+            "ai2d-all.zip",
+            "both",
+            "https://ai2-public-datasets.s3.amazonaws.com/diagrams/ai2d-all.zip",
+            unpacks=tuple((f"ai2d/{part}", part) for part in ("images", "questions", "annotations", "categories.json")),
+        ),
+        PublicFile(
+            "ai2d_test_ids.csv",
+            "annotations",
+            "https://s3-us-east-2.amazonaws.com/prior-datasets/ai2d_test_ids.csv",
+        ),
+    ),
+)
+
+_MMBENCH = PublicSet(
+    name="mmbench",
+    title="MMBench, dev",
+    source="mmbench",
+    folder="data/mmbench",
+    page="https://github.com/open-compass/MMBench",
+    licence="none found",
+    citation="Liu et al., MMBench, ECCV 2024 (arXiv:2307.06281)",
+    files=(
+        PublicFile(
+            "mmbench_dev_20230712.tsv",
+            "both",
+            "https://download.openmmlab.com/mmclassification/datasets/mmbench/mmbench_dev_20230712.tsv",
+        ),
+    ),
+)
+
+_SEED_BENCH = PublicSet(
+    name="seed_bench",
+    title="SEED-Bench, pictures",
+    source="seed_bench",
+    folder="data/seed_bench",
+    page="https://huggingface.co/datasets/AILab-CVC/SEED-Bench",
+    licence="Apache-2.0 (AILab-CVC/SEED-Bench at 991e849, README.md); pictures of Conceptual Captions",
+    citation="Li et al., SEED-Bench, CVPR 2024 (arXiv:2307.16125)",
+    files=(
+        PublicFile("SEED-Bench.json", "annotations"),
+        PublicFile("SEED-Bench-image.zip", "images", unpacks=_same("SEED-Bench-image")),
+    ),
+    by_hand="take SEED-Bench.json and SEED-Bench-image.zip from the page's files, and put both into the folder",
+)
+
+# The repository is pinned: its files at a commit do not change.
+_POPE_FILES = "https://raw.githubusercontent.com/RUCAIBox/POPE/3df3ba1b110ecce25696989577fad583b67d4239/output/coco"
+_POPE = PublicSet(
+    name="pope",
+    title="POPE",
+    source="pope",
+    folder="data/pope",
+    page="https://github.com/RUCAIBox/POPE",
+    licence="MIT (the repository's LICENSE); photographs under Flickr's terms of use",
+    citation="Li et al., Evaluating Object Hallucination in Large Vision-Language Models, EMNLP 2023 "
+    "(arXiv:2305.10355); photographs: Lin et al., Microsoft COCO, ECCV 2014 (arXiv:1405.0312)",
+    files=(
+        *(
+            PublicFile(
+                f"coco_pope_{subset}.json",
+                "annotations",
+                f"{_POPE_FILES}/coco_pope_{subset}.json",
+                size,
+                f"sha256:{checksum}",
+                "of the file in RUCAIBox/POPE at 3df3ba1",
+            )
+            for subset, size, checksum in (
+                ("random", 368166, "ac25245170b975a5bdf9080b23fd431dfe6be458bc038259c1f4f09a6bef7994"),
+                ("popular", 370190, "72c1a8ad45d0c13514f5f22598261df41d3b533854d29682e924db50ed8aa753"),
+                ("adversarial", 370401, "420b3407db1fa9f1187a805dca41cb7b97fd91504e6c2179706188c107fb8ef8"),
+            )
+        ),
+        _COCO_PICTURES[1],
+    ),
+    note="the photographs are vqav2's and coco_captions' too: with one --folder for all they are fetched once",
+)
+
+_MME = PublicSet(
+    name="mme",
+    title="MME",
+    source="mme",
+    folder="data/mme",
+    page="https://github.com/BradyFU/Awesome-Multimodal-Large-Language-Models/tree/Evaluation",
+    licence="none found",
+    citation="Fu et al., MME, 2023 (arXiv:2306.13394)",
+    files=(PublicFile("MME_Benchmark_release_version.zip", "both", unpacks=_same("MME_Benchmark_release_version")),),
+    by_hand="follow the page to MME_Benchmark_release_version.zip, and put it into the folder",
+)
+
+_NLVR2_FILES = "https://raw.githubusercontent.com/lil-lab/nlvr/18924841aa96d519cfb8584f0945350f07a6d860/nlvr2/data"
+_NLVR2 = PublicSet(
+    name="nlvr2",
+    title="NLVR2",
+    source="nlvr2",
+    folder="data/nlvr2",
+    page="https://github.com/lil-lab/nlvr/tree/master/nlvr2",
+    licence="sentences and labels CC BY 4.0 (lil-lab/nlvr at 1892484, README.md); photographs are their owners'",
+    citation="Suhr et al., A Corpus for Reasoning about Natural Language Grounded in Photographs, ACL 2019 "
+    "(arXiv:1811.00491)",
+    files=(
+        *(
+            PublicFile(
+                f"{split}.json",
+                "annotations",
+                f"{_NLVR2_FILES}/{split}.json",
+                size,
+                f"sha256:{checksum}",
+                "of the file in lil-lab/nlvr at 1892484",
+            )
+            for split, size, checksum in (
+                ("dev", 3762423, "7c44bc7831c0e060ae7d31807c91cc0c9791322363d8d86828fb44a77f09ae88"),
+                ("test1", 3780579, "f49a6c512d6868f8faf3b3bbe1a816bf5e8643f13c1bf26e527a21b84e27e2ec"),
+            )
+        ),
+        *(PublicFile(f"{split}_img.zip", "images", unpacks=_same(split)) for split in ("dev", "test1")),
+    ),
+    by_hand="ask for the photographs with the form that the page names, and put dev_img.zip and test1_img.zip into the "
+    "folder",
+)
+
+_NO_CAPS = PublicSet(
+    name="no_caps",
+    title="NoCaps",
+    source="no_caps",
+    folder="data/no_caps",
+    page="https://nocaps.org/download",
+    licence="captions CC BY 2.0 (by huggingface.co/datasets/HuggingFaceM4/NoCaps); pictures of Open Images, CC BY 2.0",
+    citation="Agrawal et al., nocaps: novel object captioning at scale, ICCV 2019 (arXiv:1812.08658)",
+    files=(
+        PublicFile(
+            "nocaps_val_4500_captions.json",
+            "annotations",
+            "https://nocaps.s3.amazonaws.com/nocaps_val_4500_captions.json",
+        ),
+        PublicFile("images", "images"),
+    ),
+    by_hand="the pictures: each has its address in the JSON file (coco_url); save them under their file_name in images",
+)
+
 SETS: tuple[PublicSet, ...] = (
     _VQAV2,
+    _OK_VQA,
     _COCO,
     _TEXTVQA,
+    _VIZWIZ,
     _GQA,
     _SCIENCEQA,
+    _AI2D,
+    _MMBENCH,
+    _SEED_BENCH,
+    _POPE,
+    _MME,
     _CHARTQA,
     _DOCVQA,
+    _INFO_VQA,
+    _NLVR2,
+    _NO_CAPS,
     _CARS,
     _FLICKR30K,
     _LLAVA,

@@ -12,7 +12,7 @@ from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
 Record = tuple[str, Any]
-"""(where it stands, the record, or a `RowError` for a line that is none)."""
+"""(where it stands, the record, or a `RowError` for what is none)."""
 
 
 def find_file(folder: Path | None, file: str | None, split: str, suffixes: tuple[str, ...]) -> Path:
@@ -40,12 +40,15 @@ def find_file(folder: Path | None, file: str | None, split: str, suffixes: tuple
 def records(path: Path) -> Iterator[Record]:
     """The file's records in their order: the items of a JSON list, or each line of JSON lines, whatever its suffix.
 
-    A broken line is yielded as a `RowError`.  Raises MendableError where the file is neither, and at the place where a
-    list breaks off.
+    A broken line, and what is nested too deeply for `json`, is yielded as a `RowError`.  Raises MendableError where the
+    file is neither, and at the place where a list breaks off.
     """
     with path.open("rb") as file:
-        start = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    yield from _items(path) if start == b"[" else _lines(path)
+        head = file.read(_HEAD).decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")
+    line, _, rest = head.partition("\n")
+    # of JSON lines the first may be a list, too; then others follow it
+    several = path.suffix == ".jsonl" and _end(line, 0) == len(line.rstrip()) and rest.strip()
+    yield from _items(path) if head.startswith("[") and not several else _lines(path)
 
 
 def _items(path: Path) -> Iterator[Record]:
@@ -63,7 +66,7 @@ def _items(path: Path) -> Iterator[Record]:
                     window.skip(",")
             window.skip("]")
             window.skip("")
-        except (ValueError, RecursionError) as error:  # not the reader's: it only ever receives rows
+        except ValueError as error:  # not the reader's: it only ever receives rows
             raise MendableError(
                 f"the list of rows breaks off after {number} rows ({error!s:.100})", str(path), "save it as valid JSON"
             ) from error
@@ -93,11 +96,14 @@ class _Window:
         self._at += len(sign)
 
     def value(self) -> Any:
-        """The value that is next; raises ValueError and RecursionError as `json` does."""
+        """The value that is next, or the `RowError` that it is; raises ValueError as `json` does."""
         self.sign()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
+            except RecursionError:
+                self._leave()
+                return _too_deep()
             except json.JSONDecodeError as error:
                 cut_off = error.pos + _LONGEST > len(self._text) or error.msg.startswith("Unterminated string")
                 if not cut_off or not self._more():
@@ -107,17 +113,45 @@ class _Window:
                     self._at = end
                     return value
 
+    def _leave(self) -> None:
+        """Goes on behind the list or object that is next; raises ValueError where the file ends within it."""
+        while (end := _end(self._text, self._at)) is None:
+            if not self._more():
+                raise ValueError("it is nested too deeply, and has no end")
+        self._at = end
+
     def _more(self) -> bool:
         """Whether there was more to read: twice as much each time for a long value.  What was decoded is dropped."""
+        if len(self._text) - self._at > _LARGEST:
+            raise ValueError(f"a row of more than {_LARGEST:,} characters, or a quote that is never closed")
         if not (read := self._file.read(max(_STEP, len(self._text) - self._at))):
             return False
         self._text, self._at = self._text[self._at :] + read, 0
         return True
 
 
+def _end(text: str, at: int) -> int | None:
+    """Where the list or object that begins ``at`` this place ends, by its brackets alone; None: not in this text."""
+    depth = 0
+    for found in _BRACKETS.finditer(text, at):
+        depth += _DEPTH.get(found[0], 0)
+        if depth == 0:
+            return found.end()
+    return None
+
+
+def _too_deep() -> RowError:
+    return RowError("wrong type", "a row's lists and objects are nested too deeply")
+
+
+_BRACKETS = re.compile(r""""(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]""", re.DOTALL)
+"""Brackets, and texts, whose brackets do not count; one that is cut off goes on to the end."""
+_DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 _DECODER = json.JSONDecoder()
 _SIGN = re.compile(r"[^ \t\n\r]")
+_HEAD = 1 << 16  # bytes that say what a file is
 _STEP = 1 << 16  # characters
+_LARGEST = 1 << 28  # characters of a row: more would be hundreds of pictures in it
 _LONGEST = 20  # characters by which `json` may be mistaken about what is cut off, texts apart: -Infinity
 
 
@@ -131,7 +165,9 @@ def _lines(path: Path) -> Iterator[Record]:
             try:
                 record = json.loads(line.decode("utf-8-sig"))
                 some = True
-            except (ValueError, RecursionError) as error:
+            except RecursionError:
+                record = _too_deep()
+            except ValueError as error:
                 if not some and number == 1:
                     fix = "one JSON object a line, or one JSON list of them"
                     raise MendableError(

@@ -40,7 +40,7 @@ class References:
         if name.startswith("data:"):
             return _of_data_uri(name, where)
         if _BASE64.fullmatch(name):
-            return _decoded(name, where)
+            return of_base64(name, where)
         scheme = match[1].lower() if (match := _SCHEME.match(name)) else ""
         if scheme == "file":
             return self._files(unquote(name[len("file://") :].removeprefix("localhost")), where)
@@ -83,10 +83,11 @@ def _of_data_uri(name: str, where: str) -> bytes:
     kind, _, body = name.partition(",")
     if not kind.endswith(";base64"):
         raise RowError("unreadable picture", f"{name[:40]!r} … is no data: URI in base64", where)
-    return _decoded(unquote(body), where)
+    return of_base64(unquote(body), where)
 
 
-def _decoded(text: str, where: str) -> bytes:
+def of_base64(text: str, where: str) -> bytes:
+    """What the text encodes, spaces and line breaks aside; raises RowError, naming ``where``, where it is no base64."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_prep.example import Example
+from eval_harness.figures import mean, measured
 from eval_harness.generate import answers, greedy, in_order, on_model
+from eval_harness.metrics import Metric
 
 ALLOWED = {"float32": 0.0, "bfloat16": 0.01}
 """Share of answers that may differ, by precision."""
@@ -22,12 +24,14 @@ def agreement(
     max_new_tokens: int,
     batch_size: int,
     logit_error: float,
+    metric: Metric,
 ) -> dict[str, Any]:
     """Compares the merged model's answers with the tuned one's, given in the order of ``examples``.
 
     A difference is explained where, at the first token that differs, the tuned model's two best logits lie closer than
     ``logit_error``, the largest measured difference of the two models' logits.  ``load_tuned`` is called only where an
-    answer differs.  Returns n, the number different and explained, and the differing rows.
+    answer differs.  Returns n, the number different and explained, the differing rows, and the mean difference of the
+    scores (merged - tuned) with its paired 95 % bootstrap interval.
     """
     stream = answers(merged, processor, examples, prompt, max_new_tokens, batch_size, description="merged model")
     got = in_order(stream, len(examples))
@@ -51,8 +55,17 @@ def agreement(
         "different": len(rows),
         "explained": sum(row["explained"] for row in rows),
         "logit_error": logit_error,
+        "score": _score_difference(metric, got, tuned_answers, examples),
         "rows": rows,
     }
+
+
+def _score_difference(
+    metric: Metric, merged: Sequence[str], tuned: Sequence[str], examples: Sequence[Example]
+) -> dict[str, Any]:
+    asked = [example.references for example in examples], [example.question for example in examples]
+    pairs = zip(metric.scores(merged, *asked), metric.scores(tuned, *asked), strict=True)
+    return measured(mean([after - before for after, before in pairs]))
 
 
 def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prompt: str, max_new_tokens: int) -> float:
@@ -83,5 +96,6 @@ def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prom
 
 
 def agrees(found: dict[str, Any], dtype: str) -> bool:
-    """fp32: no answer differs; bf16: at most 1 %, each explained by rounding."""
-    return found["different"] <= ALLOWED[dtype] * found["n"] and found["explained"] == found["different"]
+    """fp32: no answer differs; bf16: at most 1 %, each explained by rounding, and the score may be the same."""
+    few = found["different"] <= ALLOWED[dtype] * found["n"] and found["explained"] == found["different"]
+    return few and found["score"]["low"] <= 0 <= found["score"]["high"]

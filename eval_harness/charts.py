@@ -1,4 +1,4 @@
-"""The geometry of the report's two charts, in percent of the drawing's width and height; the templates draw them."""
+"""The geometry of the pages' charts, in percent of the drawing's width and height; the templates draw them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A horizontal axis of shares."""
+
+    low: float
+    high: float
+    ticks: list[tuple[float, str]]
+    """(percent from the left, label in percent)."""
+
+    def at(self, value: float) -> float:
+        """Where a value stands, in percent from the left."""
+        return round(100 * (value - self.low) / (self.high - self.low), 3)
+
+
+@dataclass(frozen=True)
 class Curve:
     """The training log as paths in a 1000 × 1000 box whose y axis points down."""
 
@@ -62,6 +76,10 @@ def score_groups(scores: Mapping[str, Any]) -> list[Group]:
     named = [("before", "before", before.get("scores") or {}), ("after", "after", after.get("scores") or {})]
     controls = after.get("controls") or before.get("controls") or {}
     named += [(CONTROLS.get(key, key), "control", values or {}) for key, values in controls.items()]
+    return _groups(named)
+
+
+def _groups(named: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Group]:
     categories = list(dict.fromkeys(["overall", *(category for _, _, values in named for category in values)]))
     groups = []
     for category in categories:
@@ -83,6 +101,46 @@ def score_table(groups: Sequence[Group]) -> list[dict[str, Any]]:
     names = dict.fromkeys(bar.name for group in groups for bar in group.bars)
     cells = [{bar.name: bar for bar in group.bars} for group in groups]
     return [{"name": name, "cells": [column.get(name) for column in cells]} for name in names]
+
+
+def model_groups(results: Mapping[str, Mapping[str, Any]], prefix: str = "") -> list[Group]:
+    """As `score_groups`, of each model's result.json by the model's name: the first as ``before``, then ``after``.
+
+    One model alone is ``after``, with its controls.  ``prefix`` stands before the categories' names.
+    """
+    alone = len(results) == 1
+    named = [
+        (name, "after" if number or alone else "before", result.get("scores") or {})
+        for number, (name, result) in enumerate(results.items())
+    ]
+    if alone:
+        controls = next(iter(results.values())).get("controls") or {}
+        named += [(CONTROLS.get(key, key), "control", values or {}) for key, values in controls.items()]
+    return [Group(f"{prefix}{group.name}", group.n, group.bars, group.threshold) for group in _groups(named)]
+
+
+def score_axis(groups: Iterable[Group]) -> Axis:
+    """From 0 to 100 %, or to what the largest score or bound needs: CIDEr-D passes 100 %."""
+    top = max([1.0, *(max(bar.score, bar.high or 0) for group in groups for bar in group.bars)])
+    steps = [0, 0.25, 0.5, 0.75, 1.0] if top == 1 else _ticks(0, top)
+    return _axis(steps)
+
+
+def difference_axis(bounds: Iterable[float]) -> Axis:
+    """Around 0, as far to each side, wide enough for every bound."""
+    far = max([0.01, *map(abs, bounds)])
+    steps = [step for step in _ticks(0, far) if step]
+    return _axis([*(-step for step in reversed(steps)), 0.0, *steps], sign="+")
+
+
+def _axis(steps: Sequence[float], sign: str = "") -> Axis:
+    low, high = steps[0], steps[-1]
+    every = 2 if len(steps) > 7 else 1  # all labels would not fit on a phone
+    labelled = [number for number in range(len(steps)) if (number - steps.index(0)) % every == 0]
+    labels = [f"{100 * step:{sign if step else ''}.3g}" if n in labelled else "" for n, step in enumerate(steps)]
+    labels[labelled[-1]] += " %"
+    places = [100 * (step - low) / (high - low) for step in steps]
+    return Axis(low, high, list(zip(places, labels, strict=True)))
 
 
 def loss_curve(log: Iterable[Mapping[str, Any]]) -> Curve | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.prompts import PROMPTS
 from data_prep.rows import strict
+from data_prep.section import SourceSection
 from data_prep.sources import check_source, source_rows
 from eval_harness.answerer import Answerer
 from eval_harness.controls import PictureKeys, blank, prior, shuffled
@@ -45,8 +46,9 @@ def evaluate(
     Raises MendableError for an unknown task, metric or category, and for rows that cannot be sent.
     """
     out, task = Path(out), settings.chosen()
-    for name in (task.metric, *task.also):
-        Metric(name)
+    metrics = [Metric(name) for name in (task.metric, *task.also)]
+    if lacks := metrics[0].missing():
+        raise MendableError(lacks, f"task {settings.task}", "install it, or choose another task")
     rows, note = task_sample(settings)
     categories = ["overall", *sorted({row.category for row in rows})]
     if settings.judge and settings.judge not in categories:
@@ -75,9 +77,10 @@ def evaluate(
 
 def task_sample(settings: EvalSection) -> tuple[list[Example], str | None]:
     """(the rows that are asked, a note where they are a sample); raises MendableError where one cannot be used."""
-    section = settings.rows_of(settings.chosen().split)
+    task = settings.chosen()
+    section, together = settings.rows_of(task.split), Metric(task.metric).grouped
     check_source(section)
-    return sample(list(strict(source_rows(section))), settings.limit, settings.balance, settings.seed)
+    return sample(list(strict(source_rows(section))), settings.limit, settings.balance, settings.seed, together)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,9 @@ class _Run:
         self, part: str, examples: Sequence[Example], predictions: Sequence[str], seconds: float = 0.0, count: int = 0
     ) -> _Part:
         """The predictions' rows, written."""
-        scores = self.metric.scores(predictions, [example.references for example in examples])
+        scores = self.metric.scores(
+            predictions, [example.references for example in examples], [example.question for example in examples]
+        )
         found = _Part(rows_of(examples, predictions, scores), seconds, count)
         if self.processes.first:
             write_rows(self._path(part), found.rows)
@@ -208,6 +213,12 @@ class _Run:
         return digest([asdict(self.task), PROMPTS[self.task.prompt], self.answerer.digest, sent])
 
 
+def _plain(section: SourceSection) -> dict[str, Any]:
+    """The section's keys that are not as they would be anyway: what it takes to read the rows again."""
+    plain = SourceSection(section.source)
+    return {key: value for key, value in asdict(section).items() if key == "source" or value != getattr(plain, key)}
+
+
 def _summary(run: _Run, parts: dict[str, _Part], rows: Sequence[Example], note: str | None) -> dict[str, Any]:
     task, plain = run.task, parts[PLAIN]
     return {
@@ -216,8 +227,8 @@ def _summary(run: _Run, parts: dict[str, _Part], rows: Sequence[Example], note: 
         "version": task.version,
         "by_heart": task.by_heart,
         "metric": task.metric,
-        "source": task.source,
         "split": task.split,
+        "rows": _plain(run.settings.rows_of(task.split)),
         "n": len(rows),
         "sample": note or "all rows",
         "prompt": task.prompt,

@@ -48,16 +48,16 @@ def divided(above: Numbers, below: Numbers) -> Numbers:
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) != 0)
 
 
-def group(row: Mapping[str, Any]) -> str:
+def group(name: str) -> str:
     """What rows that belong together share: the id up to its last slash (MME's pictures, a question's rotations)."""
-    return str(row["id"]).rpartition("/")[0]
+    return name.rpartition("/")[0]
 
 
 def grouped(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The rows of each `group`, in their order."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(group(row), []).append(row)
+        found.setdefault(group(row["id"]), []).append(row)
     return found
 
 

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL.Image import Image
-
-from data_prep.html import page, picture_uri, render
+from data_prep.html import page, render
 from eval_harness import charts, facts, numbers
-from eval_harness.gallery import RIGHT, Pair
+from eval_harness.gallery import Sample
+from eval_harness.gallery_page import gallery_view
 from mlplora_vlm.files import write_text
 
+if TYPE_CHECKING:
+    from data_prep.example import Picture
+
 TEMPLATES = Path(__file__).parent / "templates"
-CHANGES = {
-    "wrong-right": "wrong → right",
-    "right-wrong": "right → wrong",
-    "wrong-wrong": "still wrong",
-    "right-right": "still right",
-}
-TINY_SIDE = 128  # pixels; smaller pictures are enlarged without blur
+STYLES = ("parts.css", "scores.css", "gallery.css")
+"""What this page and that of evaluations share."""
+
+Pictures = Mapping[tuple[str, str], Sequence["Picture"]]
+"""(task, id) → the sample's pictures."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample(Pair):
-    """One question of the gallery, with its picture."""
+def write_report(
+    out: Path, result: Mapping[str, Any], gallery: Sequence[Sample], pictures: Pictures, everything: str = ""
+) -> Path:
+    """Writes ``out/report.html`` from result.json's content and the gallery's samples; returns its path.
 
-    image: Image
-
-
-def write_report(out: Path, result: Mapping[str, Any], gallery: Sequence[Sample]) -> Path:
-    """Writes ``out/report.html`` from result.json's content and the gallery's samples; returns its path."""
-    body = render(TEMPLATES, "report.html.jinja", **report_view(result, gallery))
+    ``gallery`` has each question's answers before and after training; ``everything`` is the command for all of them.
+    """
+    body = render(TEMPLATES, "report.html.jinja", **report_view(result, gallery, pictures, everything))
     title = " · ".join(filter(None, [_name(result), "report"]))
-    style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    style = "".join((TEMPLATES / name).read_text("utf-8") for name in (*STYLES, "report.css"))
+    script = "".join((TEMPLATES / name).read_text("utf-8") for name in ("gallery.js", "curve.js"))
     path = out / "report.html"
     write_text(path, page(title, body, style=style, script=script))
     return path
 
 
-def report_view(result: Mapping[str, Any], gallery: Sequence[Sample]) -> dict[str, Any]:
+def report_view(
+    result: Mapping[str, Any], gallery: Sequence[Sample], pictures: Pictures, everything: str = ""
+) -> dict[str, Any]:
     """Everything the template shows, as text and geometry."""
     status = facts.at(result, "verdict", "status") or "not judged"
     judged = facts.judged_category(result)
@@ -57,16 +56,17 @@ def report_view(result: Mapping[str, Any], gallery: Sequence[Sample]) -> dict[st
         "sentence": facts.at(result, "verdict", "sentence"),
         "by_heart": by_heart,
         "tiles": _tiles(result, groups, judged),
-        "groups": groups,
-        "table": charts.score_table(groups),
-        "judged": judged,
-        "measured": facts.measured(result),
-        "prompt": facts.at(result, "scores", "after", "prompt_example")
-        or facts.at(result, "scores", "before", "prompt_example"),
+        "scores": _scores(result, groups, judged) if groups else None,
         "curve": charts.loss_curve(facts.at(result, "training", "log") or []),
-        "cards": [_card(sample) for sample in gallery],
-        "changes": _filters([sample.change for sample in gallery], CHANGES),
-        "categories": _filters([sample.category for sample in gallery], {}),
+        "gallery": gallery_view(
+            gallery,
+            ("Before", "After"),
+            pictures,
+            f"{len(gallery)} {'trained-on' if by_heart else 'held-out'} questions, picked by seed as evenly as "
+            "possible over category and change, so that rare mistakes show: their shares here are not scores.",
+            ["This makes a page with all of them:"] if everything else [],
+            everything,
+        ),
         "training": facts.training(result),
         "stages": facts.stages(result),
         "proof": facts.proof(result) if result.get("verify") else [],
@@ -79,6 +79,25 @@ def report_view(result: Mapping[str, Any], gallery: Sequence[Sample]) -> dict[st
         "interval": numbers.interval,
         "count": numbers.count,
         "rate": numbers.rate,
+    }
+
+
+def _scores(result: Mapping[str, Any], groups: list[charts.Group], judged: str | None) -> dict[str, Any]:
+    """What scores.html.jinja shows."""
+    by = f", and is judged by its score on the {judged} questions" if judged else ""
+    measured, prompt = facts.measured(result), None
+    for when in ("after", "before"):
+        prompt = prompt or facts.at(result, "scores", when, "prompt_example")
+    return {
+        "lead": "Mean scores in percent, with 95\u00a0% intervals. The controls answer without the question’s own "
+        f"picture: a model that looks lies beyond all of them{by}.",
+        "groups": groups,
+        "table": charts.score_table(groups),
+        "judged": judged,
+        "legend": [("before", "before training"), ("after", "after training"), ("control", "controls")],
+        "bounds": True,
+        "axis": charts.score_axis(groups),
+        "measured": [{"title": "", "facts": measured, "prompt": prompt}] if measured else [],
     }
 
 
@@ -114,35 +133,3 @@ def _by_heart(result: Mapping[str, Any]) -> dict[str, str]:
     before, after = (facts.at(result, "scores", when, "scores", "overall") for when in ("before", "after"))
     note = f"before {numbers.of_all(before['score'], before['n'])}" if before else ""
     return {"label": "By heart, no score", "value": numbers.of_all(after["score"], after["n"]), "note": note}
-
-
-def _filters(values: Sequence[str], names: Mapping[str, str]) -> list[tuple[str, str, int]]:
-    """(key, label, how many) of each value that occurs, in the order of ``names``, then by name."""
-    counts = Counter(values)
-    keys = [key for key in names if key in counts] + sorted(counts.keys() - names.keys())
-    return [(key, names.get(key, key), counts[key]) for key in keys]
-
-
-def _card(sample: Sample) -> dict[str, Any]:
-    answers = [("Before", sample.before, sample.before_score), ("After", sample.after, sample.after_score)]
-    references = Counter(sample.references)
-    return {
-        "id": sample.id,
-        "category": sample.category,
-        "change": sample.change,
-        "label": CHANGES[sample.change],
-        "question": sample.question or "(the prompt alone)",
-        "references": ", ".join(f"{text} ×{n}" if n > 1 else text for text, n in references.most_common()),
-        "answers": [
-            {
-                "when": when,
-                "text": text.strip() or "(empty)",
-                "right": score >= RIGHT,
-                "partial": numbers.percent(score) if 0 < score < 1 else "",
-            }
-            for when, text, score in answers
-        ],
-        "search": " ".join([sample.id, sample.question, *references, sample.before, sample.after]).lower(),
-        "picture": picture_uri(sample.image),
-        "tiny": max(sample.image.size) <= TINY_SIDE,
-    }

@@ -6,18 +6,24 @@ from collections import Counter
 from random import Random
 
 from data_prep.example import Example
+from eval_harness.figures import group
 from mlplora_vlm.errors import MendableError
 
 
-def sample(rows: list[Example], limit: int, balance: bool, seed: int) -> tuple[list[Example], str | None]:
+def sample(
+    rows: list[Example], limit: int, balance: bool, seed: int, grouped: bool = False
+) -> tuple[list[Example], str | None]:
     """(the sample in the rows' order, a note that says what it is, or None where it is all rows).
 
     ``limit`` 0 means all.  Each category has its share of the sample, to the nearest row.  With ``balance`` each gives
-    equally many rows: its part of ``limit``, but no more than the smallest category has.  Raises MendableError where
-    there are no rows, or fewer places than categories to balance.
+    equally many rows: its part of ``limit``, but no more than the smallest category has.  ``grouped``: rows that belong
+    together (see `figures.group`) are drawn together, and ``limit`` is kept about.  Raises MendableError where there
+    are no rows, or fewer places than categories to balance.
     """
     if not rows:
         raise MendableError("there are no rows to evaluate", "eval.task", "check the task's data")
+    if grouped:
+        return _of_groups(rows, limit, balance, seed)
     sizes = Counter(row.category for row in rows)
     if balance:
         each = min(sizes.values())
@@ -39,6 +45,17 @@ def sample(rows: list[Example], limit: int, balance: bool, seed: int) -> tuple[l
     if len(sizes) > 1:
         note += f", {each:,} of each category" if balance else ", each category in its share"
     return [rows[number] for number in sorted(chosen)], note
+
+
+def _of_groups(rows: list[Example], limit: int, balance: bool, seed: int) -> tuple[list[Example], str | None]:
+    first: dict[str, Example] = {}
+    for row in rows:
+        first.setdefault(group(row.id), row)
+    wanted = max(1, round(limit * len(first) / len(rows))) if limit else 0
+    drawn, note = sample(list(first.values()), wanted, balance, seed)
+    chosen = {group(row.id) for row in drawn}
+    found = [row for row in rows if group(row.id) in chosen]
+    return found, note and f"{len(found):,} of {len(rows):,} rows in whole groups: {note}"
 
 
 def _shares(sizes: Counter[str], limit: int) -> dict[str, int]:

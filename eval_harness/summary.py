@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_harness import numbers
@@ -20,7 +19,6 @@ class Line:
     model: str
     task: str
     result: Mapping[str, Any]
-    folder: Path
 
 
 def summary_table(lines: Sequence[Line]) -> Table:

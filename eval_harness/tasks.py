@@ -43,14 +43,58 @@ class Task:
         return SourceSection(self.source, split, folder, **self.options)
 
 
+_VQA, _LETTER = ("vqa_accuracy_always",), ("choice_lenient",)
+_CAPTION = ("bleu", "meteor", "rouge_l")
+
 TASKS = {
+    "ai2d_test": Task("ai2d", "test", "option_letter", "choice_letter", 16, "train", version=1, also=_LETTER),
     "chartqa_test": Task("chartqa", "test", "short_answer", "relaxed_accuracy", 16, "train", version=1),
-    "coco_captions_val": Task("coco_captions", "val", "caption", "rouge_l", 64, "train", version=1),
+    "coco_captions_karpathy_test": Task(
+        "coco_captions", "karpathy_test", "caption", "cider", 64, "karpathy_train", version=1, also=_CAPTION
+    ),
+    "coco_captions_val": Task("coco_captions", "val", "caption", "cider", 64, "train", version=2, also=_CAPTION),
     "docvqa_val": Task("docvqa", "val", "short_answer", "anls", 128, "train", version=1),
     "easy_vqa_test": Task("easy_vqa", "test", "short_answer", "exact_match", 8, "train", version=1),
+    "flickr30k_test": Task("flickr30k", "test", "caption", "cider", 64, "train", version=1, also=_CAPTION),
+    "gqa_testdev": Task("gqa", "testdev", "short_answer", "gqa_match", 16, "train", version=1),
+    "info_vqa_val": Task("info_vqa", "val", "short_answer", "anls", 128, "train", version=1),
+    "mmbench_dev": Task("mmbench", "dev", "option_letter", "choice_letter", 16, None, version=1, also=_LETTER),
+    "mmbench_dev_circular": Task("mmbench", "dev_circular", "option_letter", "choice_circular", 16, None, version=1),
+    "mme_all": Task("mme", "all", "short_answer", "mme", 16, None, version=1),
+    "nlvr2_test1": Task("nlvr2", "test1", "true_or_false", "exact_match", 8, None, version=1),
+    "no_caps_val": Task("no_caps", "val", "caption", "cider", 64, None, version=1, also=_CAPTION),
+    "ok_vqa_val": Task("ok_vqa", "val", "short_answer", "vqa_accuracy", 16, "train", version=1, also=_VQA),
+    **{
+        f"pope_{subset}": Task(
+            "pope", subset, "short_answer", "yes_no", 16, None, version=1, also=("yes_no_first_sentence",)
+        )
+        for subset in ("random", "popular", "adversarial")
+    },
+    "scienceqa_test_img": Task(
+        "scienceqa", "test_img", "option_letter", "choice_letter", 16, "train_img", version=1, also=_LETTER
+    ),
+    "seed_bench_image": Task(
+        "seed_bench", "image", "option_letter", "choice_letter", 16, None, version=1, also=_LETTER
+    ),
     "shapes_sixteen": Task("shapes", "sixteen", "short_answer", "exact_match", 8, "sixteen", version=1, by_heart=True),
     "shapes_test": Task("shapes", "test", "short_answer", "exact_match", 8, "train", version=1),
     "stanford_cars_test": Task("stanford_cars", "test", "car_model", "exact_match", 32, "train", version=1),
+    "textvqa_val": Task(
+        "textvqa", "val", "short_answer", "vqa_accuracy_m4c", 16, "train", version=2, also=("vqa_accuracy",)
+    ),
+    "textvqa_val_ocr": Task(
+        "textvqa", "val_ocr", "short_answer", "vqa_accuracy_m4c", 16, "train", version=2, also=("vqa_accuracy",)
+    ),
+    "vizwiz_val": Task(
+        "vizwiz",
+        "val",
+        "answer_or_unanswerable",
+        "vqa_accuracy_vizwiz",
+        16,
+        "train",
+        version=2,
+        also=("vqa_accuracy_m4c",),
+    ),
     "vqav2_val": Task("vqav2", "val", "short_answer", "vqa_accuracy", 16, "train", version=1),
 }
 

@@ -42,7 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in modules.items():
         text, epilog = str(module.__doc__), f"examples:\n{module.EXAMPLES}"
         one = verbs.add_parser(
-            name, help=text.partition("\n")[0].rstrip("."), description=text, epilog=epilog, formatter_class=raw
+            name.replace("_", "-"),
+            help=text.partition("\n")[0].rstrip("."),
+            description=text,
+            epilog=epilog,
+            formatter_class=raw,
         )
         module.arguments(one)
         one.set_defaults(verb=module.run)

@@ -19,6 +19,7 @@ from mlplora_vlm.licence import Licence
 from recipes.family_table import proof_table, vllm_table
 from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files, recipe_text
 from recipes.source_table import source_table
+from recipes.task_table import task_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
@@ -62,6 +63,7 @@ def update(root: Path, check: bool = False) -> list[Path]:
         (root / "docs" / "publish.md", "card", example_card(root)),
         (root / "docs" / "downloads.md", "sets", markdown(*public_sets.licences())),
         (root / "docs" / "downloads.md", "files", markdown(*public_sets.table())),
+        (root / "docs" / "tasks.md", "tasks", markdown(*task_table())),
     ]
     texts = {path: path.read_text("utf-8") if path.exists() else "" for path, _, _ in tables}
     wanted = dict(texts)

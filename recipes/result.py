@@ -12,16 +12,16 @@ from mlplora_vlm.files import read_json, write_json
 from recipes.recipe import Recipe
 
 GALLERY = 24
+"""Answers in report.html: few enough to mail the page and to keep it in a repository; `compare` shows all of them."""
 TOLD = ("prepare", "leaks", "attach", "before", "train", "after", "collapse", "merge", "verify")
 """The stages that the result tells of, in their order."""
 
 
 def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Writes result.json and report.html from what the stages before left in ``out``; returns the result."""
-    from data_prep.images import open_image
-    from eval_harness.gallery import pick
+    from eval_harness.gallery import pick, samples_of
     from eval_harness.predictions import read_rows
-    from eval_harness.report import Sample, write_report
+    from eval_harness.report import write_report
     from eval_harness.tasks import task_examples
 
     stamps = {name: read_json(out / ".stages" / f"{name}.json") for name in TOLD}
@@ -59,11 +59,13 @@ def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
         "verify": output["verify"],
     }
     write_json(out / "result.json", result)
-    rows_before, rows_after = (read_rows(out / "eval" / when / "predictions.jsonl") for when in ("before", "after"))
-    pairs = {pair.id: pair for pair in pick(rows_before, rows_after, n=GALLERY, seed=recipe.eval.seed)}
-    shown = task_examples(recipe.eval.rows_of(recipe.eval.chosen().split), pairs)
-    pictures = {example.id: open_image(example.images[0]) for example in shown}
-    write_report(out, result, [Sample(image=pictures[name], **vars(pair)) for name, pair in pairs.items()])
+    task, folders = recipe.eval.task, [out / "eval" / when for when in ("before", "after")]
+    asked = samples_of(task, [read_rows(folder / "predictions.jsonl") for folder in folders])
+    shown = pick([sample for sample in asked if all(sample.answers)], GALLERY, recipe.eval.seed)
+    examples = task_examples(recipe.eval.rows_of(recipe.eval.chosen().split), {sample.id for sample in shown})
+    pictures = {(task, example.id): example.images for example in examples}
+    everything = shlex.join(["python", "-m", "recipes", "compare", *map(str, folders)])
+    write_report(out, result, shown, pictures, everything)
     return result
 
 

@@ -149,6 +149,7 @@ def merge(recipe: Recipe, out: Path) -> dict[str, Any]:
 def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
     """adapter/ and merged/, loaded from disk, against the live model's logits and the tuned model's answers."""
     from eval_harness.agreement import agreement, agrees
+    from eval_harness.metrics import Metric
     from eval_harness.predictions import read_rows
     from eval_harness.tasks import task_examples
     from mlplora_vlm.load import best_device, load_processor, load_tuned
@@ -169,6 +170,7 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         task.max_new_tokens,
         recipe.eval.batch_size,
         facts["largest_logit_difference"],
+        Metric(task.metric),
     )
     if not agrees(facts["answers"], facts["dtype"]):
         write_json(out / ".stages" / "disagreement.json", facts)

@@ -10,17 +10,17 @@ tensorflow.org/datasets/catalog/coco_captions.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_prep.caption_files import by_picture, caption_of
 from data_prep.confined import Pictures
 from data_prep.example import Example
 from data_prep.fields import field
 from data_prep.karpathy import ARCHIVE, karpathy_rows
 from data_prep.official import Official
-from data_prep.rows import Rejected, Row, RowError, each
+from data_prep.rows import Row, RowError, each
 from data_prep.sources import known_split
 
 KARPATHY = {"karpathy_train": ("train", "restval"), "karpathy_val": ("val",), "karpathy_test": ("test",)}
@@ -76,7 +76,7 @@ def _by_caption(split: str, path: Path, pictures: Pictures) -> Iterator[Row]:
     }
 
     def example(annotation: Any, where: str) -> Example:
-        image_id, caption = _caption(annotation, where)
+        image_id, caption = caption_of(annotation, where)
         if image_id not in entries:
             raise RowError("missing picture", f"picture {image_id} has no entry", where)
         picture = pictures(field(entries[image_id], "file_name", str, where), where)
@@ -86,28 +86,10 @@ def _by_caption(split: str, path: Path, pictures: Pictures) -> Iterator[Row]:
 
 
 def _by_picture(split: str, path: Path, pictures: Pictures) -> Iterator[Row]:
-    captions: dict[int, list[str]] = defaultdict(list)
-    for where, annotation in COCO.rows(path, "annotations", "caption"):
-        try:
-            image_id, caption = _caption(annotation, where)
-            captions[image_id].append(caption)
-        except RowError as error:
-            yield Rejected(where, error.reason, error.what)
+    def example(number: int, captions: list[str], entry: Any, where: str) -> Example:
+        return _row(split, number, pictures(field(entry, "file_name", str, where), where), captions)
 
-    def example(entry: Any, where: str) -> Example:
-        image_id = field(entry, "id", int, where)
-        if image_id not in captions:
-            raise RowError("no annotation", f"picture {image_id} has no caption", where)
-        said = captions.pop(image_id)
-        return _row(split, image_id, pictures(field(entry, "file_name", str, where), where), said)
-
-    yield from each(COCO.rows(path, "images", "picture"), example)
-    for image_id, said in captions.items():
-        yield Rejected(str(path), "missing picture", f"picture {image_id} has {len(said)} captions and no entry")
-
-
-def _caption(annotation: Any, where: str) -> tuple[int, str]:
-    return field(annotation, "image_id", int, where), field(annotation, "caption", str, where)
+    return by_picture(COCO, path, example)
 
 
 def _row(split: str, name: int, picture: Path, captions: list[str]) -> Example:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.confined import Pictures
-from data_prep.example import Example
-from data_prep.fields import field, texts
+from data_prep.document_questions import document_rows
+from data_prep.fields import field
 from data_prep.official import Official
-from data_prep.rows import Row, each
+from data_prep.rows import Row
 from data_prep.sources import known_split
 
 SPLITS = ("train", "val")
@@ -39,18 +39,10 @@ def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
     folder = DOCVQA.given(folder)
     pictures = Pictures(folder / "spdocvqa_images", f"unpack spdocvqa_images.tar.gz ({DOCVQA.page}) there")
 
-    def example(row: Any, where: str) -> Example:
-        answers = texts(row, "answers", where)
-        return Example(
-            id=f"docvqa/{split}/{field(row, 'questionId', int, where)}",
-            images=(pictures(field(row, "image", str, where).removeprefix("documents/"), where),),
-            question=field(row, "question", str, where),
-            answer=answers[0],
-            references=answers,
-            category="document",
-        )
+    def picture(row: Any, where: str) -> Path:
+        return pictures(field(row, "image", str, where).removeprefix("documents/"), where)
 
-    yield from each(DOCVQA.rows(_questions(split, folder), "data"), example)
+    yield from document_rows(DOCVQA, _questions(split, folder), f"docvqa/{split}", "document", picture)
 
 
 def _questions(split: str, folder: Path) -> Path:

@@ -7,20 +7,22 @@ The folder is the repository's ``data/scienceqa`` (github.com/lupantech/ScienceQ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from data_prep.confined import Pictures
 from data_prep.example import Example
 from data_prep.fields import field, texts
+from data_prep.lettered import lettered
 from data_prep.official import Official
 from data_prep.records import Record
 from data_prep.rows import Row, RowError, each
 from data_prep.sources import known_split
 
-SPLITS = ("train", "val", "test")
+PICTURED = {"train_img": "train", "val_img": "val", "test_img": "test"}
+"""The splits without the questions that have no picture: papers report test_img as ScienceQA-IMG."""
+SPLITS = ("train", "val", "test", *PICTURED)
 SCIENCEQA = Official("ScienceQA", "https://github.com/lupantech/ScienceQA")
 PICTURES_SITE = "https://scienceqa.s3.us-west-1.amazonaws.com/images/"
 
@@ -30,11 +32,11 @@ def check(split: str, folder: Path | None = None) -> None:
     known_split("scienceqa", split, SPLITS)
     folder = SCIENCEQA.given(folder)
     files = [(folder / name, f"{SCIENCEQA.page}, data/scienceqa") for name in ("problems.json", "pid_splits.json")]
-    SCIENCEQA.present([*files, (folder / "images" / split, f"{PICTURES_SITE}{split}.zip")])
+    SCIENCEQA.present([*files, (folder / "images" / _own(split), f"{PICTURES_SITE}{_own(split)}.zip")])
 
 
 def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
-    """The split's questions in the order of pid_splits.json; those without a picture are text alone.
+    """The split's questions in the order of pid_splits.json; those without a picture are text alone, or left out.
 
     A question has its hint, if any, before it and its choices under letters behind it; the answer is the right one's
     letter.  That, with the prompt option_letter, is how github.com/EvolvingLMMs-Lab/lmms-eval at commit 2bb5e98 asks
@@ -44,6 +46,7 @@ def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
     check(split, folder)
     folder = SCIENCEQA.given(folder)
     path = folder / "problems.json"
+    pictured, split = split in PICTURED, _own(split)
     problems = dict(entry for _, entry in SCIENCEQA.entries(path))
     pictures = Pictures(folder / "images" / split, f"unpack {PICTURES_SITE}{split}.zip into {folder / 'images'}")
 
@@ -61,12 +64,20 @@ def rows(split: str, folder: Path | None = None) -> Iterator[Row]:
             category=field(problem, "subject", str, where),
         )
 
-    yield from each(_numbers(path, SCIENCEQA.rows(folder / "pid_splits.json", split)), example)
+    without = {number for number in problems if pictured and _has_no_picture(problems[number])}
+    yield from each(_numbers(path, SCIENCEQA.rows(folder / "pid_splits.json", split), without), example)
 
 
-def _numbers(path: Path, listed: Iterator[Record]) -> Iterator[Record]:
-    """The split's questions by number, each where the question itself stands."""
+def _own(split: str) -> str:
+    """The authors' split that this one is of."""
+    return PICTURED.get(split, split)
+
+
+def _numbers(path: Path, listed: Iterator[Record], without: Collection[str]) -> Iterator[Record]:
+    """The split's questions by number, each where the question itself stands, but those that are left out."""
     for _, number in listed:
+        if isinstance(number, str) and number in without:
+            continue
         yield f"{path}, question {number!s:.80}", number
 
 
@@ -74,14 +85,16 @@ def _asked(problem: Any, where: str) -> tuple[str, str]:
     """(hint, question and choices, each on a line of its own; the right choice's letter)."""
     hint, question = field(problem, "hint", str, where), field(problem, "question", str, where)
     choices, right = texts(problem, "choices", where), field(problem, "answer", int, where)
-    if not 0 <= right < len(choices) <= len(ascii_uppercase):
-        raise RowError("no annotation", f"the answer is number {right} of {len(choices)} choices, from 0", where)
-    lettered = [f"{letter}. {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False)]
-    return "\n".join([*([f"Context: {hint}"] if hint else []), question, *lettered]), ascii_uppercase[right]
+    asked, letter = lettered(question, choices, right, where)
+    return "\n".join([*([f"Context: {hint}"] if hint else []), asked]), letter
+
+
+def _has_no_picture(problem: Any) -> bool:
+    return isinstance(problem, dict) and "image" in problem and problem["image"] is None
 
 
 def _picture(problem: Any, where: str) -> tuple[str, ...]:
     """The picture's name, if there is one: a question without it says so with null."""
-    if "image" in problem and problem["image"] is None:
+    if _has_no_picture(problem):
         return ()
     return (field(problem, "image", str, where),)

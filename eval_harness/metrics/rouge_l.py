@@ -1,35 +1,36 @@
 """ROUGE-L as COCO's caption evaluation has it: the longest common subsequence of words, an F-measure with beta 1.2.
 
-Source: github.com/tylin/coco-caption at commit bfd1596, pycocoevalcap/rouge/rouge.py (Lin, 2004).  On the same words
-the scores are its own, its oddity included: the best precision and the best recall are taken over the references, each
-on its own, so they may come from two of them.  One deviation: words are runs of letters, digits and apostrophes inside
-a word, in lower case, and all other signs go, where the original calls Stanford's PTB tokeniser (Java).  It differs on
-clitics ("man's" is one word here and two there), so scores are near to published ones, and not to be put beside them.
+Source: github.com/salaniz/pycocoevalcap at commit ad63453, rouge/rouge.py (Lin, 2004).  Scores are equal to its own on
+the same words (see `_caption_words`), its oddities included: the best precision and the best recall are taken over the
+references, each on its own, so they may come from two of them; and a caption without words is one empty word, which
+another such caption shares.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from eval_harness.metrics._caption_words import about, grouped_words
+
+__all__ = ["about", "scores"]
+
 BETA = 1.2
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
-def score(prediction: str, references: Sequence[str]) -> float:
-    """F of the best precision and the best recall over the references, in [0, 1]; 0.0 where no word is shared."""
-    said, wanted = words(prediction), [words(reference) for reference in references]
-    shared = [longest_common(said, reference) for reference in wanted]
+def scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """For each caption F of the best precision and the best recall over its references, in [0, 1]."""
+    return [of_words(said, wanted) for said, wanted in zip(*grouped_words(predictions, references), strict=True)]
+
+
+def of_words(caption: str, references: Sequence[str]) -> float:
+    """The score of words that single spaces part."""
+    said, wanted = caption.split(" "), [reference.split(" ") for reference in references]
+    shared = [longest_common(said, words) for words in wanted]
     if not any(shared):
         return 0.0
     precision = max(shared) / len(said)
-    recall = max(length / len(reference) for length, reference in zip(shared, wanted, strict=True) if reference)
+    recall = max(length / len(words) for length, words in zip(shared, wanted, strict=True))
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
-
-
-def words(text: str) -> list[str]:
-    """The text's words in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
 
 
 def longest_common(one: Sequence[str], other: Sequence[str]) -> int:

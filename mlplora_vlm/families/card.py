@@ -72,6 +72,8 @@ class FamilyCard:
     """Whether layers carry a state from token to token, so padded rows can differ from single ones by rounding."""
     vllm: str = ""
     """What to know before serving an adapter of this family with vLLM."""
+    lmms_eval: str = ""
+    """lmms-eval's own model for this family; empty: its generic one reads it (eval_harness/lmms_eval.py)."""
 
     def pattern(self, part: str) -> str:
         """The pattern of one of ``PARTS``."""

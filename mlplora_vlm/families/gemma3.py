@@ -31,4 +31,5 @@ CARD = FamilyCard(
     former=llava.CARD.former,
     vllm="Language adapters; the tower's names match nothing there. A projector trained in full is refused: serve the "
     "merged model.",
+    lmms_eval="gemma3",
 )

@@ -20,4 +20,5 @@ CARD = FamilyCard(
         ("model.vision_tower.", "vision_tower."),
     ),
     vllm="Language adapters alone; serve the merged model where tower or projector was adapted.",
+    lmms_eval="internvl_hf",
 )

@@ -23,4 +23,5 @@ CARD = FamilyCard(
         ("model.vision_tower.", "model.vision_tower.vision_model."),
     ),
     vllm="Language adapters; the projector's with --enable-tower-connector-lora; the tower's match nothing there.",
+    lmms_eval="llava_hf",
 )

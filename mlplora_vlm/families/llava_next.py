@@ -16,4 +16,5 @@ CARD = FamilyCard(
     mirrored=("image_grid_pinpoints",),
     former=llava.CARD.former,
     vllm="Language adapters; the projector's with --enable-tower-connector-lora; the tower's names match nothing.",
+    lmms_eval="llava_hf",
 )

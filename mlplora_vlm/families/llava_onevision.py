@@ -44,4 +44,5 @@ CARD = FamilyCard(
     unusable_template="message['role'] + ' '",
     former=llava.CARD.former,
     vllm="No adapter can be served: serve the merged model.",
+    lmms_eval="llava_hf",
 )

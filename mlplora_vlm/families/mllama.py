@@ -49,4 +49,5 @@ CARD = FamilyCard(
         ("model.vision_model.", "vision_model."),
     ),
     vllm="Not served since vLLM 0.10.2: use transformers.",
+    lmms_eval="llama_vision",
 )

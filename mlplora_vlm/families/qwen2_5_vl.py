@@ -14,4 +14,5 @@ CARD = FamilyCard(
     pictures=Pictures(limit=by_pixels),
     former=(("model.visual.", "visual."), ("model.language_model.", "model.")),
     vllm="Language adapters; tower and merger with --enable-tower-connector-lora.",
+    lmms_eval="qwen2_5_vl",
 )

@@ -23,4 +23,5 @@ CARD = FamilyCard(
     template_options={"enable_thinking": False},
     recurrent=True,
     vllm="Language adapters; tower and merger with --enable-tower-connector-lora.",
+    lmms_eval="qwen3_5",
 )

@@ -13,4 +13,5 @@ CARD = FamilyCard(
     placeholder="<|image_pad|>",
     pictures=Pictures(limit=by_pixels),
     vllm="Language adapters; tower and merger with --enable-tower-connector-lora.",
+    lmms_eval="qwen3_vl",
 )

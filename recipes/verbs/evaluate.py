@@ -25,6 +25,7 @@ EXAMPLES = """\
   torchrun --nproc_per_node 8 -m recipes evaluate llava-hf/llava-1.5-7b-hf --tasks gqa_testdev --data /data
   python -m recipes evaluate http://localhost:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct --tasks chartqa_test
 """
+PAGE = "report.html"
 CONTROLS = ("blank", "shuffled", "prior")
 
 
@@ -52,6 +53,7 @@ def run(given: argparse.Namespace) -> int:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise MendableError(f"two models are called {twice[0]}", "evaluate", "evaluate them into two folders (--out)")
     from eval_harness.evaluate import evaluate
+    from eval_harness.evaluation_page import write_evaluation_page
     from eval_harness.models import opened
     from eval_harness.processes import Processes
     from eval_harness.summary import Line, summary_table
@@ -65,12 +67,14 @@ def run(given: argparse.Namespace) -> int:
             for task, choice in settings.items():
                 folder = given.out / name / task
                 result = evaluate(answerer, choice, folder)
-                lines.append(Line(name, task, result, folder))
+                lines.append(Line(name, task, result))
+                if first:
+                    write_evaluation_page(folder / PAGE, [folder])
     if first:
         from rich.console import Console
 
         Console(width=None if sys.stdout.isatty() else 160).print(summary_table(lines))
-        print(f"results: {given.out}", flush=True)
+        print(f"results, and a {PAGE} of each: {given.out}", flush=True)
     return 0
 
 

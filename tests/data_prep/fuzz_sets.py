@@ -30,6 +30,8 @@ class SmallSet:
     options: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     """What the source may say of the whole set where a value has changed: part of its message."""
+    unnamed: bool = False
+    """Pictures that no line names are rows, too."""
 
     def write(self, folder: Path, changed: Mapping[str, Any] | None = None) -> Path:
         """The folder with the files, those in ``changed`` with that value, or those bytes."""
@@ -60,7 +62,17 @@ def _json(value: Any) -> str:
 
 
 def _items(name: str) -> Callable[[Mapping[str, Any]], int]:
-    return lambda values: len(values[name])
+    return lambda values: lines(encoded(name, values[name])) if name.endswith(".jsonl") else len(values[name])
+
+
+def lines(file: bytes) -> int:
+    """The rows of a file of JSON lines; a list that is all of it is read as a list."""
+    found = [line for line in file.split(b"\n") if line.strip()]
+    try:
+        whole = json.loads(file)
+    except (ValueError, RecursionError):
+        return len(found)
+    return len(whole) if isinstance(whole, list) else len(found)
 
 
 def _conversations() -> list[SmallSet]:
@@ -128,11 +140,12 @@ def _tables() -> list[SmallSet]:
     return [
         SmallSet("table", {"train.json": rows}, _items("train.json"), needs=columns),
         SmallSet("table", {"train.jsonl": rows}, _items("train.jsonl"), needs=columns),
-        SmallSet("table", {"train.csv": cells}, lambda values: _filled(values["train.csv"][1:]), needs=columns),
+        SmallSet("table", {"train.csv": cells}, lambda values: _csv_rows(*values["train.csv"]), needs=columns),
         SmallSet(
             "image_folder",
             {"train/metadata.jsonl": captions},
             _items("train/metadata.jsonl"),
+            unnamed=True,
             prompt="caption",
             pictures=tuple(f"train/{name}" for name in folder),
             needs=columns,
@@ -147,8 +160,19 @@ def _tables() -> list[SmallSet]:
     ]
 
 
-def _filled(rows: list[Any]) -> int:
-    return sum(row != [] for row in rows)
+def _csv_rows(header: Any = (), *rows: Any) -> int:
+    """One for each row that is not empty; a broken one counts for each line that it takes up."""
+    found = 0
+    for row in rows:
+        text = encoded(".csv", [row]).decode(errors="surrogateescape")
+        whole = not any("\udc80" <= sign <= "\udcff" for sign in text)
+        whole = whole and _cells(row) == _cells(header)
+        found += min(1, _cells(row)) if whole else len(list(io.StringIO(text, newline=""))) * (row != [])
+    return found
+
+
+def _cells(row: Any) -> int:
+    return len(row) if isinstance(row, list) else 1
 
 
 SETS = [*_conversations(), *_tables()]

@@ -89,3 +89,12 @@ def test_a_file_without_a_header_is_said_to_have_none(tmp_path: Path, content: b
     with pytest.raises(MendableError, match=says) as error:
         read(tmp_path, content)
     assert error.value.where.endswith("t.csv:1") and "UTF-8" in error.value.fix
+
+
+def test_a_larger_cell_is_read_where_it_is_asked_for_and_the_limit_of_others_stays(tmp_path: Path) -> None:
+    limit, cell = csv.field_size_limit(), "x" * 200_000
+    (tmp_path / "t.tsv").write_text(f"a\tb\n1\t{cell}\n")
+    [(_, record)] = csv_records(tmp_path / "t.tsv", largest=1 << 20)
+    assert record == {"a": "1", "b": cell} and csv.field_size_limit() == limit
+    [(_, refused)] = csv_records(tmp_path / "t.tsv")
+    assert isinstance(refused, RowError)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
+import hostile_pictures
 import mutants
 import pytest
 from chat_processors import processors
-from fuzz_sets import SETS, encoded
+from fuzz_sets import SETS, encoded, lines
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ from data_prep import images
 from data_prep.check import RowCheck
 from data_prep.example import Example
 from data_prep.record import to_record
+from data_prep.references import References
 from data_prep.rows import REASONS, Rejected, RowError
 from data_prep.section import DataSection
 from data_prep.sources import open_source
@@ -57,6 +60,13 @@ def read(small, folder):
         assert not isinstance(error, RowError), f"one row ends the whole source: {error}"
         assert error.what
         return error
+
+
+def of_lines(small, rows):
+    """The rows without the pictures that no line names, each of which is there once."""
+    alone = [row.where for row in rows if small.unnamed and row.where.endswith(small.pictures)]
+    assert len(set(alone)) == len(alone)
+    return len(rows) - len(alone)
 
 
 def check_each(small, rows):
@@ -100,7 +110,7 @@ def test_changed_values(small, folder):
         if isinstance(rows, MendableError):
             assert any(part in str(rows) for part in small.needs), rows
         else:
-            assert len(rows) == small.count(values)
+            assert of_lines(small, rows) == small.count(values)
             check_each(small, rows)
 
     changed()
@@ -149,6 +159,70 @@ def test_changed_bytes(small, folder):
         if not isinstance(rows, MendableError):
             check_each(small, rows)
             if name.endswith(".jsonl"):
-                assert len(rows) == sum(bool(line.strip()) for line in file.split(b"\n"))
+                assert of_lines(small, rows) == lines(file)
 
     changed()
+
+
+PICTURES = {
+    **hostile_pictures.plain(),
+    **{name: file for name, (file, _) in {**hostile_pictures.mended(), **hostile_pictures.refused()}.items()},
+}
+"""By name, those that are refused as they are among them."""
+
+
+@pytest.mark.slow
+def test_damaged_pictures(folder):
+    @cases(0.2)
+    @given(st.data())
+    def damaged(data):
+        name = data.draw(st.sampled_from(sorted(PICTURES)))
+        file = data.draw(mutants.files(PICTURES[name], [b"\0", b"\xff\xd8\xff", b"IDAT", b"Exif\0\0", b"\xff" * 16]))
+        path = folder / f"damaged{Path(name).suffix}"
+        path.write_bytes(file)
+        source = data.draw(st.sampled_from([file, path]))
+        try:
+            found = images.inspect(source)
+        except RowError as error:
+            assert error.reason in ("unreadable picture", "too many pixels"), error
+            assert error.what
+        else:
+            picture = images.open_image(source)
+            assert (picture.mode, picture.size) == ("RGB", found.size) and not picture.info
+            assert 0 < picture.width * picture.height <= images.MAX_PIXELS
+            assert images.picture_size(source) == found.size
+
+    damaged()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with pictures and all kinds of what a row may not reach, in it and beside it."""
+    home = tmp_path_factory.mktemp("names")
+    inside, outside = home / "pictures", home / "pictures2"
+    (inside / "sub").mkdir(parents=True)
+    outside.mkdir()
+    for path in (inside / "a.png", inside / "b.png", inside / "sub" / "c.png", outside / "secret.png"):
+        path.write_bytes(hostile_pictures.plain()["plain.png"])
+    (inside / "out.png").symlink_to(outside / "secret.png")
+    (inside / "outside").symlink_to(outside)
+    (inside / "loop").symlink_to(inside)
+    (inside / "dangling.png").symlink_to(inside / "nothing.png")
+    os.mkfifo(inside / "pipe.png")
+    return inside
+
+
+def test_names_of_pictures(pictures):
+    find = References(pictures)
+
+    @cases(0.1)
+    @given(mutants.NAMES)
+    def named(name):
+        try:
+            found = find(name, "row 7")
+        except RowError as error:
+            assert error.reason in REASONS and error.where == "row 7" and len(str(error)) < 1500
+        else:
+            assert isinstance(found, bytes) or (found.is_file() and found.resolve().is_relative_to(pictures.resolve()))
+
+    named()

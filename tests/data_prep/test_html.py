@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 
 import pytest
 from markupsafe import Markup
 from PIL import Image
 
-from data_prep.html import page, picture_uri, render
+from data_prep.html import data_block, page, picture_uri, render, visible
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'"
 
@@ -73,3 +74,30 @@ def test_picture_uri_keeps_shape_and_leaves_the_picture_alone(mode, size, kind, 
 def test_small_picture_keeps_its_pixels():
     picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
     assert opened(picture_uri(picture)).convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_what_acts_unseen_is_named_and_ordinary_text_stays():
+    assert visible("a\u202eb\x00c\x1bd\ud800e\u2028f\x85") == ("a⟨U+202E⟩b⟨U+0000⟩c⟨U+001B⟩d⟨U+D800⟩e⟨U+2028⟩f⟨U+0085⟩")
+    plain = "tab\tline\nשלום \u200f مرحبا naïve 한국어 👩\u200d🔬 \u00a0<b>"
+    assert visible(plain) == plain
+    assert visible("one\r\ntwo") == "one\ntwo"
+
+
+def test_templates_name_what_acts_unseen(tmp_path):
+    (tmp_path / "row.jinja").write_text('<p title="{{ text }}">{{ text }}{{ mark }}</p>')
+    text = render(tmp_path, "row.jinja", text="a\u202e<b>\ud800", mark=Markup("<i>\u2014</i>"))
+    assert text == '<p title="a⟨U+202E⟩&lt;b&gt;⟨U+D800⟩">a⟨U+202E⟩&lt;b&gt;⟨U+D800⟩<i>\u2014</i></p>'
+
+
+def test_data_in_the_page_reads_back_and_cannot_end_its_block():
+    value = {"a": [HOSTILE, "</script>", "<!--", "]]>", "&lt;", "ü \u2028"]}
+    block = data_block('x"><b', value)
+    assert block.count("<") == 2 and block.count(">") == 2
+    assert json.loads(block.partition(">")[2].rpartition("</script>")[0]) == value
+
+
+def test_a_small_file_is_smaller(tmp_path):
+    picture = Image.effect_noise((300, 200), 80).convert("RGB")
+    small = picture_uri(picture, 128, small_file=True)
+    assert small.startswith("data:image/webp") and opened(small).size == (128, 85)
+    assert len(small) < len(picture_uri(picture, 128)) / 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.official import Official
+from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError, MendableErrors
 
 SET = Official("the set", "https://example.org/set")
@@ -81,3 +82,27 @@ def test_a_number_too_large_for_a_machine_word_damages_no_file(tmp_path: Path) -
     path = tmp_path / "file.json"
     path.write_text(f"[{10**30}, 1e999, 3]")
     assert [row for _, row in SET.rows(path)][::2] == [10**30, 3]
+
+
+def test_lines_are_rows_and_a_broken_one_is_an_error_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text('{"a": 1}\n\n{"a": \n7\n')
+    (first, one), (second, broken), (_, last) = SET.lines(path)
+    assert (first, one, second, last) == (f"{path}:1", {"a": 1}, f"{path}:3", 7) and isinstance(broken, RowError)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"{", b"no json", b"[1, 2", b"\xff"])
+def test_a_file_without_lines_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(MendableError, match="not an official the set file"):
+        list(SET.lines(tmp_path / "file.json"))
+    with pytest.raises(MendableError, match="not an official the set file"):
+        list(SET.lines(tmp_path))  # a folder
+
+
+def test_an_object_may_stand_under_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"rows": [1], "kinds": {"b": 2, "a": 1}}))
+    assert [entry for _, entry in SET.entries(path, "kind", "kinds")] == [("b", 2), ("a", 1)]
+    with pytest.raises(MendableError, match="it holds no rows"):
+        list(SET.entries(path, "kind", "other"))

@@ -1,3 +1,3 @@
 """The browser that looks at pages."""
 
-from browser import complaints, dump_dom, open_page  # noqa: F401
+from browser import complaints, dump_dom, open_page, tab  # noqa: F401

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from eval_harness.report import Sample
+from eval_harness.gallery import Answer, Sample
 
 COLOURS = {"red": "#d63a2f", "blue": "#2d5fd0", "green": "#2f9e53", "yellow": "#e8c02a", "brown": "#7a4a26"}
 SHAPES = ("circle", "rectangle", "triangle")
@@ -95,10 +95,11 @@ def fake_result() -> dict[str, Any]:
     }
 
 
-def fake_gallery(n: int = 24) -> list[Sample]:
-    """Drawn shapes with questions; the kinds of change repeat in a fixed order."""
+def fake_gallery(n: int = 24) -> tuple[list[Sample], dict[tuple[str, str], tuple[Image.Image]]]:
+    """Questions about drawn shapes, and their pictures; the kinds of change repeat in a fixed order."""
     chance = random.Random(0)
-    return [_sample(index, chance) for index in range(n)]
+    drawn = [_sample(index, chance) for index in range(n)]
+    return [sample for sample, _ in drawn], {(sample.task, sample.id): (picture,) for sample, picture in drawn}
 
 
 def _scores(overall: float, closed: float, free: float) -> dict[str, dict[str, float]]:
@@ -109,7 +110,7 @@ def _scores(overall: float, closed: float, free: float) -> dict[str, dict[str, f
     return {"overall": cell(overall, 1000), "yes/no": cell(closed, 500), "open": cell(free, 500)}
 
 
-def _sample(index: int, chance: random.Random) -> Sample:
+def _sample(index: int, chance: random.Random) -> tuple[Sample, Image.Image]:
     colour, shape = chance.choice(list(COLOURS)), chance.choice(SHAPES)
     picture = Image.new("RGB", (64, 64), "#f2ead9")
     draw, (x, y) = ImageDraw.Draw(picture), (chance.randint(4, 28), chance.randint(4, 28))
@@ -123,14 +124,15 @@ def _sample(index: int, chance: random.Random) -> Sample:
     else:
         category, question, answer, wrong = "yes/no", f"is there a {colour} {shape} in the image?", "yes", "no"
     was, now = (part == "right" for part in CHANGES[index % len(CHANGES)].split("-"))
-    return Sample(
+    sample = Sample(
         id=f"test-{1000 + 37 * index}",
+        task="easy_vqa_test",
         category=category,
         question=question,
         references=(answer,),
-        before=answer if was else wrong,
-        after=answer if now else "green" if category == "open" else wrong,
-        before_score=float(was),
-        after_score=float(now),
-        image=picture,
+        answers=(
+            Answer(answer if was else wrong, float(was)),
+            Answer(answer if now else "green" if category == "open" else wrong, float(now)),
+        ),
     )
+    return sample, picture

@@ -66,12 +66,12 @@ def test_other_tasks_are_judged_as_before() -> None:
 
 def test_the_report_shows_no_score(tmp_path) -> None:
     whole = result(1, summary(15, blank=8))
-    view = report_view(whole, [])
-    assert view["groups"] == [] and view["verdict"][0] == "by heart"
+    view = report_view(whole, [], {})
+    assert view["scores"] is None and view["verdict"][0] == "by heart"
     assert view["tiles"][0] == {"label": "By heart, no score", "value": "15 of 16", "note": "before 1 of 16"}
-    text = html.unescape(write_report(tmp_path, whole, fake_gallery(4)).read_text())
+    text = html.unescape(write_report(tmp_path, whole, *fake_gallery(4)).read_text())
     assert '<section id="scores">' not in text and "held-out questions" not in text
     assert "4 trained-on questions" in text and "15 of 16" in text
     header = re.search(r"<header.*?</header>", text, re.DOTALL)[0]
     assert "%" not in header
-    assert '<section id="scores">' in write_report(tmp_path, fake_result(), []).read_text()
+    assert '<section id="scores">' in write_report(tmp_path, fake_result(), [], {}).read_text()

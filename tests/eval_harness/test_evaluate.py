@@ -16,6 +16,7 @@ from data_prep.rows import Rejected
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.evaluate import evaluate
+from eval_harness.figures import grouped
 from eval_harness.local_model import LocalModel
 from eval_harness.metrics import exact_match
 from eval_harness.predictions import model_digest, read_rows, write_rows
@@ -215,6 +216,15 @@ def test_samples_are_seeded_ordered_and_balanced():
     assert sample(rows, 0, False, 0) == sample(rows, 200, False, 0) == (rows, None)
     with pytest.raises(MendableError, match="1 rows cannot hold"):
         sample(rows, 1, True, 0)
+
+
+def test_rows_that_belong_together_are_drawn_together():
+    rows = [row(f"mme/{'ab'[n % 2]}/{n // 2 % 10}/{n // 20}", "ab"[n % 2]) for n in range(40)]
+    some, note = sample(rows, 10, False, 0, grouped=True)
+    assert len(some) == 10 and {len(each) for each in grouped({"id": one.id} for one in some).values()} == {2}
+    assert Counter(one.category for one in some) in ({"a": 4, "b": 6}, {"a": 6, "b": 4})
+    assert note.startswith("10 of 40 rows in whole groups: a sample of 5 of 20 rows, seed 0")
+    assert sample(rows, 0, False, 0, grouped=True) == (rows, None)
 
 
 def test_blank_pictures_are_grey_and_as_large():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 
 import pytest
 from hypothesis import given
@@ -11,8 +10,7 @@ from hypothesis import strategies as st
 
 from data_prep.prompts import PROMPTS
 from data_prep.sources import open_source
-from eval_harness import metrics
-from eval_harness.metrics import exact_match, vqa_accuracy
+from eval_harness.metrics import METRICS, Metric, exact_match, vqa_accuracy
 from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError
 
@@ -105,7 +103,7 @@ def test_scores_lie_between_0_and_1(prediction, references):
 
 def test_every_task_names_what_there_is():
     for name, task in TASKS.items():
-        assert {task.split, task.prior_split} <= set(open_source(task.source).SPLITS), name
+        assert {task.split, task.prior_split} - {None} <= set(open_source(task.source).SPLITS), name
         assert task.prompt in PROMPTS, name
 
 
@@ -114,8 +112,16 @@ def test_only_tasks_by_heart_are_asked_about_what_was_trained_on():
     assert {name for name, task in TASKS.items() if task.by_heart} == {"shapes_sixteen"}
 
 
-def test_every_task_names_a_metric():
-    known = {module.name for module in pkgutil.iter_modules(metrics.__path__)}
-    assert {task.metric for task in TASKS.values()} <= known
-    for name in known:
-        assert callable(importlib.import_module(f"eval_harness.metrics.{name}").score)
+def test_every_task_names_metrics_and_every_metric_scores():
+    named = {name for task in TASKS.values() for name in (task.metric, *task.also)}
+    assert named <= set(METRICS)
+    assert len(METRICS) > 15 and not [name for name in METRICS if name.startswith("_")]
+    for name in METRICS:
+        module = importlib.import_module(f"eval_harness.metrics.{name}")
+        assert hasattr(module, "score") != hasattr(module, "scores"), name
+        assert "Source" in Metric(name).description or "Our own definition" in Metric(name).description, name
+
+
+def test_an_unknown_metric_is_answered_with_the_nearest():
+    with pytest.raises(MendableError, match="did you mean 'cider'"):
+        Metric("cidr")

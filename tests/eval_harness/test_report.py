@@ -1,4 +1,4 @@
-"""The report: hostile text stays text, one self-contained file, filters and layout in a real browser."""
+"""The report: hostile text stays text, one self-contained file, missing keys tolerated, layout in a real browser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ import pytest
 from fake_result import fake_gallery, fake_result
 
 from data_prep.html import page
+from eval_harness.gallery import Answer
 from eval_harness.report import write_report
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-CARD = r'<li class="card panel"[^>]*>'
+
+
+def gallery_data(text):
+    """What the page's gallery is drawn from."""
+    return json.loads(re.search(r'<script type="application/json" id="gallery-data">(.*?)</script>', text)[1])
 
 
 def hostile(tree):
@@ -26,30 +31,15 @@ def hostile(tree):
     return HOSTILE if isinstance(tree, str) else tree
 
 
-def driven(dump_dom, folder, width, script):
-    """Opens report.html in a frame ``width`` pixels wide, runs ``script`` on its document ``page``."""
-    frame = folder / "frame.html"
-    frame.write_text(
-        f"""<iframe src="report.html" style="width:{width}px;height:800px;border:0"></iframe><pre></pre><script>
-        onload = () => {{
-          const page = frames[0].document;
-          let value;
-          try {{ value = (() => {{ {script} }})(); }} catch (error) {{ value = String(error); }}
-          document.querySelector("pre").textContent = JSON.stringify(value);
-        }}</script>"""
-    )
-    return json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", dump_dom(frame, ""), re.DOTALL)[1]))
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    return write_report(tmp_path_factory.mktemp("out"), fake_result(), fake_gallery())
+    return write_report(tmp_path_factory.mktemp("out"), fake_result(), *fake_gallery())
 
 
 def test_report_has_every_part(report):
     text = report.read_text()
-    assert [path.name for path in report.parent.iterdir() if path.name != "frame.html"] == ["report.html"]
-    assert len(re.findall(CARD, text)) == 24
+    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+    assert len(gallery_data(text)["rows"]) == 24
     for part in ("scores", "training-curve", "answers", "proof", "facts", "environment"):
         assert f'<section id="{part}">' in text
     for words in (
@@ -63,32 +53,32 @@ def test_report_has_every_part(report):
         assert words in html.unescape(text), words
 
 
-def test_right_and_wrong_have_a_sign_beside_the_colour(report):
-    text = report.read_text()
-    answers = re.findall(r'<div class="(right|wrong)"><dt>(?:Before|After)</dt><dd><span[^>]*>(.)</span>', text)
-    assert len(answers) == 48
-    assert set(answers) == {("right", "✓"), ("wrong", "✗")}
-
-
 def test_report_asks_for_nothing_outside(report):
     text = report.read_text()
     assert not re.findall(r"https?://|url\(|@import", text)
     assert all(address.startswith("data:") for address in re.findall(r'(?:src|href|action)="([^"]*)"', text))
 
 
-def test_hostile_text_stays_text(tmp_path, dump_dom):
+def test_hostile_text_stays_text(tmp_path, tab):
+    gallery, pictures = fake_gallery(3)
     gallery = [
         dataclasses.replace(
-            sample, id=HOSTILE, question=HOSTILE, category=HOSTILE, references=(HOSTILE,), before=HOSTILE, after=HOSTILE
+            sample,
+            id=f"{HOSTILE}{number}",
+            question=HOSTILE,
+            category=HOSTILE,
+            references=(HOSTILE,),
+            answers=(Answer(HOSTILE, 0.0), Answer(HOSTILE, 1.0)),
         )
-        for sample in fake_gallery(3)
+        for number, sample in enumerate(gallery)
     ]
-    text = write_report(tmp_path, hostile(fake_result()), gallery).read_text()
-    assert text.count("<script") == 1
+    text = write_report(tmp_path, hostile(fake_result()), gallery, pictures).read_text()
+    assert re.findall(r"<script[^>]*>", text) == ['<script type="application/json" id="gallery-data">', "<script>"]
     assert not re.search(r"<[^>]*\sonerror=", re.sub(r'"[^"]*"', "", text))
-    shown = dump_dom(tmp_path / "report.html", "")
-    assert "<title>owned</title>" not in shown
-    assert "3 of 3 shown" in shown
+    tab.open(tmp_path / "report.html")
+    assert tab.run("return document.title") != "owned" and tab.complaints == []
+    assert tab.run("return document.querySelector('.shown').textContent") == "3 of 3 shown"
+    assert tab.run("return document.querySelector('.card .question').textContent") == HOSTILE
 
 
 def test_policy_stops_a_script_that_got_into_the_page(tmp_path, dump_dom):
@@ -104,90 +94,41 @@ def test_missing_key_is_tolerated(tmp_path, key, value):
     del result[key]
     if value is None:
         result[key] = None
-    text = write_report(tmp_path, result, fake_gallery(2)).read_text()
-    assert len(re.findall(CARD, text)) == 2
+    text = write_report(tmp_path, result, *fake_gallery(2)).read_text()
+    assert len(gallery_data(text)["rows"]) == 2
 
 
 def test_leaf_that_was_not_measured_is_tolerated(tmp_path):
     def emptied(tree):
         return {key: emptied(value) if isinstance(value, dict) else None for key, value in tree.items()}
 
-    assert write_report(tmp_path, emptied(fake_result()), []).exists()
-    assert write_report(tmp_path, {}, []).exists()
+    assert write_report(tmp_path, emptied(fake_result()), [], {}).exists()
+    assert write_report(tmp_path, {}, [], {}).exists()
 
 
 @pytest.mark.parametrize(("status", "sign"), [("looks", "✓"), ("does not look", "✗"), ("not judged", "○")])
 def test_verdict_is_said_and_signed(tmp_path, status, sign):
     result = fake_result() | {"verdict": {"status": status, "sentence": "A sentence."}}
-    assert f'<span aria-hidden="true">{sign}</span> {status}</span>' in write_report(tmp_path, result, []).read_text()
-
-
-@pytest.mark.parametrize(
-    ("fragment", "shown"),
-    [
-        ("", 24),
-        ("#filter=wrong-right", 12),
-        ("#filter=right-wrong", 4),
-        ("#filter=wrong-wrong", 4),
-        ("#category=open", 12),
-        ("#filter=wrong-right&category=open", 8),
-        ("#search=TEST-1000", 1),
-        ("#search=no+such+answer", 0),
-    ],
-)
-def test_filters_preset_by_the_address(report, dump_dom, fragment, shown):
-    dom = dump_dom(report, fragment)
-    cards = re.findall(CARD, dom)
-    assert len(cards) == 24
-    assert sum(" hidden" not in card for card in cards) == shown
-    assert f"{shown} of 24 shown" in dom
-    pressed = re.findall(r'data-value="([^"]*)" aria-pressed="true"', dom)
-    wanted = dict(part.split("=") for part in fragment[1:].split("&") if part)
-    assert pressed == [wanted.get("filter", ""), wanted.get("category", "")]
-
-
-def test_filters_by_hand(report, dump_dom):
-    found = driven(
-        dump_dom,
-        report.parent,
-        1280,
-        """
-        const shown = () => page.querySelectorAll(".card:not([hidden])").length;
-        const press = (value) => page.querySelector(`[data-value="${value}"]`).click();
-        const search = page.querySelector(".search");
-        const seen = [shown()];
-        press("wrong-right"); seen.push(shown(), page.location.hash);
-        press("open"); seen.push(shown());
-        search.value = "nothing like this"; search.dispatchEvent(new Event("input")); seen.push(shown());
-        page.querySelector("[data-reset]").click(); seen.push(shown(), page.activeElement === search);
-        return seen;
-        """,
+    assert (
+        f'<span aria-hidden="true">{sign}</span> {status}</span>' in write_report(tmp_path, result, [], {}).read_text()
     )
-    assert found == [24, 12, "#filter=wrong-right", 8, 0, 24, True]
 
 
-def test_pictures_are_drawn_and_can_be_enlarged(report, dump_dom):
-    found = driven(
-        dump_dom,
-        report.parent,
-        1280,
-        """
-        page.querySelector(".picture").click();
-        const dialog = page.querySelector("dialog");
-        const drawn = dialog.querySelector("img").src.startsWith("data:image/png");
-        return [dialog.open, drawn, dialog.querySelector("p").textContent];
-        """,
-    )
-    assert found == [True, True, fake_gallery(1)[0].question]
+def test_the_command_for_all_answers_is_said(tmp_path):
+    text = write_report(
+        tmp_path, fake_result(), *fake_gallery(2), everything="python -m recipes compare a b"
+    ).read_text()
+    assert '<code id="all-answers" tabindex="0">python -m recipes compare a b</code>' in text
 
 
 @pytest.mark.parametrize("width", [360, 390, 1280])
-def test_page_never_scrolls_sideways(tmp_path, dump_dom, width):
+def test_page_never_scrolls_sideways(tmp_path, tab, width):
     result = fake_result()
     result["recipe"]["command"] += " section.key=value" * 20
     result["verdict"]["sentence"] = "x" * 300
-    gallery = [dataclasses.replace(sample, before="y" * 300, id="z" * 90) for sample in fake_gallery(4)]
-    write_report(tmp_path, result, gallery)
-    opened = 'for (const part of page.querySelectorAll("details")) part.open = true;'
-    script = f"{opened} return [frames[0].innerWidth, page.scrollingElement.scrollWidth];"
-    assert driven(dump_dom, tmp_path, width, script) == [width, width]
+    gallery, pictures = fake_gallery(4)
+    gallery = [dataclasses.replace(one, answers=(Answer("y" * 300, 0.0), Answer("y", 1.0))) for one in gallery]
+    tab.open(write_report(tmp_path, result, gallery, pictures), width)
+    tab.run("for (const part of document.querySelectorAll('details')) part.open = true;")
+    assert tab.run("return [innerWidth, document.scrollingElement.scrollWidth]") == [width, width]
+    assert tab.complaints == []

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from eval_harness.tasks import TASKS
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.families.card import known_families
-from recipes import family_table, readme
+from recipes import family_table, readme, task_table
 
 AROUND = "# Title\n\n<!-- {0}:begin -->\n<!-- {0}:end -->\n\nThe rest.\n"
 LIST = "\n<!-- recipe-list:begin -->\n<!-- recipe-list:end -->\n\nThe rest.\n"
@@ -55,6 +56,7 @@ def root(tmp_path):
     (tmp_path / "docs/data.md").write_text(AROUND.format("sources"))
     (tmp_path / "docs/publish.md").write_text(AROUND.format("card"))
     (tmp_path / "docs/downloads.md").write_text(AROUND.format("sets") + AROUND.format("files"))
+    (tmp_path / "docs/tasks.md").write_text(AROUND.format("tasks"))
     runs = [
         {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
         for n, more in ((1, {}), (2, {"resumed": 0.0}))
@@ -67,7 +69,8 @@ def root(tmp_path):
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    pages = [root / "docs" / f"{name}.md" for name in ("parity", "families", "data", "publish", "downloads")]
+    names = ("parity", "families", "data", "publish", "downloads", "tasks")
+    pages = [root / "docs" / f"{name}.md" for name in names]
     files = [root / "README.md", root / "recipes/README.md", *pages]
     assert readme.update(root, check=True) == files
     assert files[0].read_text() == AROUND.format("demo-result") + LIST
@@ -149,6 +152,14 @@ def test_without_a_result_the_table_says_so(root):
 def test_file_without_a_place_is_refused(tmp_path, text):
     with pytest.raises(MendableError, match="no place"):
         readme.replaced(text, "t", "table", tmp_path)
+
+
+def test_every_task_has_a_row_and_every_remark_a_task():
+    heads, rows = task_table.task_table()
+    assert [row[0] for row in rows] == [f"`{name}`" for name in sorted(TASKS)] and {len(row) for row in rows} == {10}
+    assert task_table.REFERENCES.keys() | task_table.SPECIAL.keys() <= TASKS.keys()
+    row = dict(zip(heads, next(row for row in rows if row[0] == "`textvqa_val_ocr`"), strict=True))
+    assert row["LLaVA-1.5-7B"] == "58.2" and row["version"] == str(TASKS["textvqa_val_ocr"].version)
 
 
 def test_cell_cannot_break_the_table():

@@ -130,3 +130,12 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(MendableError, match="not an official ScienceQA file") as error:
         list(scienceqa.rows("train", tmp_path))
     assert error.value.where == str(tmp_path / name)
+
+
+def test_the_questions_with_a_picture_are_splits_of_their_own(tmp_path: Path) -> None:
+    found = folder(tmp_path, PROBLEMS | {"2": without(OTHER, "image")}, ["5", "1", "2", "7"])
+    accepted, rejected = told(scienceqa.rows("train_img", found))
+    assert [row.id for row in accepted] == ["scienceqa/train/1"]  # the same question, the same id
+    assert [row.reason for row in rejected] == ["missing field", "no annotation"]  # nobody knows what these have
+    with pytest.raises(MendableError, match="images/test"):
+        scienceqa.check("test_img", found)

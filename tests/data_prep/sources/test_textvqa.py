@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import official_sets
 import pytest
 from told import one_left_out, told, without, write_json, write_pictures
 
@@ -86,3 +87,39 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(MendableError, match="not an official TextVQA file") as error:
         list(textvqa.rows("train", tmp_path))
     assert error.value.where == str(path)
+
+
+def test_tokens_stand_behind_the_question_which_keeps_its_id(tmp_path: Path) -> None:
+    official_sets.textvqa(tmp_path)
+    (plain, _), _ = told(textvqa.rows("val", tmp_path))
+    (first, second), rejected = told(textvqa.rows("val_ocr", tmp_path))
+    assert not rejected and (first.id, first.references) == (plain.id, plain.references)
+    assert plain.question == "what is the brand of this camera?"
+    assert first.question == (
+        "What is the brand of this camera?\nReference OCR token: DAKOTA, DIGITAL, Single-Use, Camera, Pire, digitat"
+    )
+    assert second.question.strip().endswith("\nReference OCR token:")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"image_id": "003a8ae2ef43b901"},
+        {"image_id": "003a8ae2ef43b901", "ocr_tokens": ["a", 7]},
+        {"image_id": 3, "ocr_tokens": []},
+        "no object",
+    ],
+)
+def test_a_picture_without_tokens_costs_its_own_questions(tmp_path: Path, bad: Any) -> None:
+    official_sets.textvqa(tmp_path, [bad, official_sets.OCR[1]])
+    accepted, rejected = one_left_out(textvqa.rows("val_ocr", tmp_path), 2)
+    assert [row.id for row in accepted] == ["textvqa/val/34603"]
+    assert rejected.reason == "no annotation" and textvqa.OCR in rejected.detail
+
+
+def test_the_tokens_file_is_asked_for_where_it_is_read(tmp_path: Path) -> None:
+    official_sets.textvqa(tmp_path)
+    (tmp_path / textvqa.OCR).unlink()
+    textvqa.check("val", tmp_path)
+    with pytest.raises(MendableError, match=r"TextVQA_Rosetta_OCR_v0\.2_val\.json is missing"):
+        textvqa.check("val_ocr", tmp_path)

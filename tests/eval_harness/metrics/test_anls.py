@@ -46,3 +46,25 @@ def test_levenshtein_is_a_distance(one: str, other: str, third: str) -> None:
 
 def test_levenshtein_of_known_words() -> None:
     assert levenshtein("kitten", "sitting") == 3 and levenshtein("flaw", "lawn") == 2
+
+
+def table(one: str, other: str) -> int:
+    """The textbook's way, cell by cell."""
+    above = list(range(len(other) + 1))
+    for row, sign in enumerate(one, start=1):
+        here = [row]
+        for column, beside in enumerate(other, start=1):
+            here.append(min(above[column] + 1, here[-1] + 1, above[column - 1] + (sign != beside)))
+        above = here
+    return above[-1]
+
+
+@given(one=st.text("abc", max_size=90), other=st.text("abc", max_size=90))
+def test_levenshtein_is_the_tables(one: str, other: str) -> None:
+    assert levenshtein(one, other) == table(one, other)
+
+
+@given(one=st.text("ab", max_size=9), other=st.text("ab", max_size=30))
+def test_what_cannot_reach_the_threshold_is_0_without_counting(one: str, other: str) -> None:
+    share = 1 - table(one, other) / max(len(one), len(other), 1)
+    assert score(one, [other]) == pytest.approx(share if share >= 0.5 else 0.0)
