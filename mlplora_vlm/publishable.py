@@ -39,13 +39,11 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
 }
 """Without these it is no such folder."""
 
+_STATE_FILES = r"optim|sched|scaler|rng|trainer_state|training_args|generator|states?\.safetensors$"
 _REASONS = (
     (r"(?:^|/)\.", "hidden files stay here"),
     (r"\.(?:bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz)$", "such files can hold pickled code"),
-    (
-        r"optim|sched|scaler|rng|trainer_state|training_args|generator|states?\.safetensors$",
-        "training states stay here",
-    ),
+    (_STATE_FILES, "training states stay here"),
     (r"\.(?:py|so|sh|ipynb)$", "code is not published"),
     (r"\.(?:log|csv|jsonl|html)$", "records of the run stay here"),
 )
@@ -83,12 +81,12 @@ def check_folder(
     files; ``secrets``: texts that no file may hold, such as the user's own token.
     """
     errors, found = [], []
-    forbidden = _places([*places, folder])
+    forbidden, shards = _places([*places, folder]), _shards(folder)
     for path in sorted(folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
         name = path.relative_to(folder).as_posix()
-        if why := _unexpected(path, name, kind):
+        if why := _unexpected(path, name, kind, shards):
             errors.append(MendableError(why, str(path), "move it out of the folder, or make the folder anew"))
             continue
         found.append(PublishableFile(name, path.stat().st_size))
@@ -98,7 +96,7 @@ def check_folder(
     missing = [name for name in NEEDED[kind] if name not in names]
     if not any(name.endswith(".safetensors") for name in names):
         missing.append("*.safetensors")
-    missing += sorted(_shards(folder) - names)
+    missing += sorted(shards - names)
     if missing:
         errors.append(
             MendableError(f"no whole {kind} folder: {', '.join(missing[:4])} missing", str(folder), "make it anew")
@@ -108,7 +106,7 @@ def check_folder(
     return found
 
 
-def _unexpected(path: Path, name: str, kind: Kind) -> str:
+def _unexpected(path: Path, name: str, kind: Kind, shards: set[str]) -> str:
     """Why the file may not go by its name; empty where it may."""
     if path.is_symlink():
         return f"{name} is a link: what it points to is not known to be the model's"
@@ -116,6 +114,9 @@ def _unexpected(path: Path, name: str, kind: Kind) -> str:
         return f"{name} is no plain file"
     if ALLOWED[kind].fullmatch(name):
         return ""
+    states = re.search(_STATE_FILES, name)
+    if kind == "merged" and name in shards and re.fullmatch(r"[A-Za-z0-9][\w.-]*\.safetensors", name) and not states:
+        return ""  # the base's own name for a part of its weights
     why = next((why for pattern, why in _REASONS if re.search(pattern, name)), "it is on no list of a model's files")
     return f"{name} is unexpected: {why}"
 

@@ -250,6 +250,15 @@ def _proof(result: Mapping[str, Any]) -> Markup:
     text = "After writing, both were loaded from disk by stock libraries and compared with the model in training, "
     text += f"in {dtype}"
     text += f", on {numbers.count(tokens)} answer tokens." if tokens else "."
+    verify = facts.section(result, "verify")
+    if verify.get("base") == "dequantized":
+        text += " The adapter is merged into the very 4-bit weights that it was trained on, dequantised."
+    elif verify.get("faithful") is False:
+        text += (
+            " The adapter is merged into the original weights, which it never saw in training: the merged model's "
+            f"logits are {numbers.error(verify.get('trained_error'))} from the trained model's, and the merge error "
+            "below is about the adapter on the original weights."
+        )
     return Markup(f"{escaped(text)}\n\n{table(['step', 'compared', 'measured', 'allowed'], rows)}")
 
 
@@ -292,6 +301,11 @@ def limitations(result: Mapping[str, Any], subject: Subject) -> list[Markup]:
     if left_out := sum(n for n in facts.section(result, "rows_left_out").values() if numbers.known(n)):
         lines.append(f"{numbers.count(left_out)} rows of the data could not be used, and were left out of training.")
     lines.append("Whatever the base model gets wrong, and whatever its data was biased to, this model has too.")
+    if subject.kind == "merged" and facts.at(result, "verify", "faithful") is False:
+        lines.append(
+            "The scores are those of the adapter on the quantised base that it was trained on. The merged model has "
+            "other weights below it, and was not scored itself."
+        )
     if subject.kind == "adapter" and facts.at(resolved, "model", "quantization") not in (None, "none"):
         lines.append("The adapter was trained on the quantised base; on the full-precision one its answers may differ.")
     return [escaped(line) for line in lines]

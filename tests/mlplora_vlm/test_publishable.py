@@ -165,6 +165,20 @@ def test_a_missing_shard_or_configuration_is_named(merged):
         check_folder(merged.parent, "adapter")
 
 
+def test_parts_may_have_the_bases_own_names_where_the_index_names_them(merged):
+    parts = ["model.safetensors-00001-of-00001.safetensors", "optimizer.safetensors"]
+    (merged / "model.safetensors").rename(merged / parts[0])
+    with pytest.raises(MendableErrors, match="on no list"):
+        check_folder(merged, "merged")
+    index = merged / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": parts[0]}}))
+    assert parts[0] in [file.path for file in check_folder(merged, "merged")]
+    index.write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1]}}))
+    save_file(WEIGHTS, merged / parts[1])
+    with pytest.raises(MendableErrors, match="training states"):
+        check_folder(merged, "merged")
+
+
 def test_all_that_is_wrong_is_said_at_once(merged):
     (merged / "optimizer.pt").write_bytes(b"")
     (merged / "config.json").write_text("no json")

@@ -92,6 +92,17 @@ def test_a_four_bit_base_is_loaded_as_it_was_trained(result, subject):
     assert "trained on the quantised base" in text
 
 
+def test_a_merge_into_other_weights_says_how_far_it_is(result, subject):
+    assert "dequantised" not in model_card(result, subject)
+    result["verify"] |= {"base": "dequantized", "faithful": True, "trained_error": 1e-6}
+    text = model_card(result, subject)
+    assert "the very 4-bit weights" in text and "was not scored itself" not in text
+    result["verify"] |= {"base": "original", "faithful": False, "trained_error": 0.084}
+    text = model_card(result, subject)
+    assert "logits are 8.4e-2 from the trained model's" in text and "was not scored itself" in text
+    assert "was not scored itself" not in model_card(result, replace(subject, kind="adapter"))
+
+
 @pytest.mark.parametrize("kind", ["adapter", "merged"])
 def test_what_was_learnt_by_heart_is_never_shown_as_a_score(result, subject, kind):
     result["scores"]["after"]["by_heart"] = True
