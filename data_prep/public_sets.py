@@ -59,6 +59,23 @@ class PublicSet:
     note: str = ""
 
 
+BUNDLED = {
+    "easy_vqa": {
+        "title": "Easy-VQA",
+        "page": "https://github.com/vzhou842/easy-VQA",
+        "licence": "MIT",
+        "citation": "Victor Zhou, easy-VQA (github.com/vzhou842/easy-VQA)",
+    },
+    "shapes": {
+        "title": "drawn shapes",
+        "page": "",
+        "licence": "Apache-2.0 (drawn by the project's own code)",
+        "citation": "",
+    },
+}
+"""The sets that a source brings along, so that there is nothing to fetch."""
+
+
 def public_set(name: str) -> PublicSet:
     """The set of that name; raises MendableError for an unknown one."""
     for each in SETS:

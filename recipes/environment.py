@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from data_prep.sources import check_source
 from mlplora_vlm.errors import MendableError, MendableErrors
+from recipes.publish import missing_for_publishing
 from recipes.recipe import Recipe
 
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",)}
@@ -49,7 +50,7 @@ def check_environment(
     """
     cards = cuda_memory_gib() if cards is None else cards
     found = [*_devices(recipe, cards), *_packages(recipe), *_model(recipe, reachable or _reachable)]
-    found += [*_init_from(recipe), *_data(recipe)]
+    found += [*_init_from(recipe), *_data(recipe), *missing_for_publishing(recipe)]
     unique = {str(error): error for error in found}  # data and task often lack the same file
     return list(unique.values())
 

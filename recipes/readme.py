@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import public_sets
+from data_prep.demo.models import LICENCES
 from eval_harness import charts, facts, numbers
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.families.card import card_for
 from mlplora_vlm.files import read_json, write_text
+from mlplora_vlm.licence import Licence
 from recipes.family_table import proof_table, vllm_table
 from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files, recipe_text
 from recipes.source_table import source_table
@@ -57,6 +60,7 @@ def update(root: Path, check: bool = False) -> list[Path]:
         (root / "docs" / "families.md", "families", markdown(*proof_table(root))),
         (root / "docs" / "families.md", "vllm", markdown(*vllm_table())),
         (root / "docs" / "data.md", "sources", markdown(*source_table())),
+        (root / "docs" / "publish.md", "card", example_card(root)),
         (root / "docs" / "downloads.md", "sets", markdown(*public_sets.licences())),
         (root / "docs" / "downloads.md", "files", markdown(*public_sets.table())),
         (root / "docs" / "tasks.md", "tasks", markdown(*task_table())),
@@ -100,6 +104,21 @@ def result_table(root: Path) -> str:
     if others:
         parts.append(comparison([result, *others]))
     return "\n\n".join(part for part in parts if part)
+
+
+def example_card(root: Path) -> str:
+    """The model card of the demo's run, as a block."""
+    from recipes.card import Subject, model_card
+    from recipes.markdown import block
+
+    path = root / RESULT
+    if not path.exists():
+        return NO_RESULT
+    result = read_json(path)
+    base = facts.at(result, "recipe", "resolved", "model", "id")
+    licence, family = Licence(LICENCES[base]), card_for("llava")
+    subject = Subject("merged", "me/llava-easy-vqa", base, licence, family, "me/llava-easy-vqa-adapter")
+    return str(block(model_card(result, subject), "markdown"))
 
 
 def comparison(results: Sequence[Mapping[str, Any]]) -> str:

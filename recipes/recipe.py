@@ -21,6 +21,7 @@ from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean
 from mlplora_vlm.files import write_text
 from mlplora_vlm.load import ModelSection
 from mlplora_vlm.memory import HardwareSection
+from mlplora_vlm.publish import PublishSection
 from mlplora_vlm.training import TrainSection
 from recipes.checks import cross_problems
 from recipes.located_yaml import Value, dump, read_file, read_word
@@ -40,6 +41,7 @@ class Recipe:
     train: TrainSection
     eval: EvalSection
     hardware: HardwareSection
+    publish: PublishSection
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with every default written out: what resolved.yaml and result.json hold."""

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlplora_vlm import provenance
-from mlplora_vlm.files import write_json
+from mlplora_vlm.files import read_json, write_json
 from recipes.recipe import Recipe
 
 GALLERY = 24
 """Answers in report.html: few enough to mail the page and to keep it in a repository; `compare` shows all of them."""
+TOLD = ("prepare", "leaks", "attach", "before", "train", "after", "collapse", "merge", "verify")
+"""The stages that the result tells of, in their order."""
 
 
-def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], command: list[str]) -> dict[str, Any]:
-    """Writes result.json and report.html from the stages' stamps; returns the result."""
+def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Writes result.json and report.html from what the stages before left in ``out``; returns the result."""
     from eval_harness.gallery import pick, samples_of
     from eval_harness.predictions import read_rows
     from eval_harness.report import write_report
     from eval_harness.tasks import task_examples
 
+    stamps = {name: read_json(out / ".stages" / f"{name}.json") for name in TOLD}
     output = {name: stamp["output"] for name, stamp in stamps.items()}
     train = output["train"]
     result = {
@@ -28,7 +32,7 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
         "recipe": {
             "name": recipe.name,
             "preset": recipe.preset,
-            "command": shlex.join(command),
+            "command": said_command(out),
             "resolved": recipe.to_dict(),
         },
         "finished": stamps["verify"]["finished"],
@@ -63,3 +67,14 @@ def write_result(recipe: Recipe, out: Path, stamps: dict[str, dict[str, Any]], c
     everything = shlex.join(["python", "-m", "recipes", "compare", *map(str, folders)])
     write_report(out, result, shown, pictures, everything)
     return result
+
+
+def note_command(out: Path, command: Sequence[str]) -> None:
+    """Leaves the command line where the result finds it."""
+    write_json(out / ".stages" / "command.json", list(command))
+
+
+def said_command(out: Path) -> str:
+    """What `note_command` left; empty where nothing did."""
+    path = out / ".stages" / "command.json"
+    return shlex.join(read_json(path)) if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""prepare → leaks → attach → before → train → after → collapse → merge → verify: each in a few lines.
+"""prepare → leaks → attach → before → train → after → collapse → merge → verify → report → publish, a few lines each.
 
 Every function takes the recipe and the output folder and returns what result.json says of the stage.
 """
@@ -186,7 +186,31 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         f"{facts['answers']['different']} differ",
         flush=True,
     )
+    facts["hashes"] = {
+        f"{folder}/{path.name}": sha256(path)
+        for folder in ("adapter", "merged")
+        for path in sorted((out / folder).iterdir())
+        if path.is_file()
+    }
     return facts
+
+
+def report(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Writes result.json and report.html."""
+    from recipes.result import write_result
+
+    return {"verdict": write_result(recipe, out)["verdict"]}
+
+
+def publish(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Pushes what the recipe says to the hub; nothing where it says nothing."""
+    from mlplora_vlm.publish import NOWHERE
+
+    if recipe.publish.to == NOWHERE:
+        return {"pushed": []}
+    from recipes.publish import publish as push_all
+
+    return {"pushed": push_all(recipe, out)}
 
 
 STAGES = (
@@ -199,4 +223,6 @@ STAGES = (
     Stage("collapse", collapse, ("model",), ("train",), ("adapter",)),
     Stage("merge", merge, ("model",), ("collapse",), ("merged",)),
     Stage("verify", verify, ("model", "eval"), ("after", "merge")),
+    Stage("report", report, (), ("leaks", "attach", "before", "verify"), ("result.json", "report.html")),
+    Stage("publish", publish, ("publish",), ("report",)),
 )

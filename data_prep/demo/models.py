@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 SMOLLM2, TINY = "demo/llava-smollm2-135m", "demo/tiny-"
 EMBEDDED = (SMOLLM2, *(TINY + name for name in FAMILIES))
 
+LICENCES = {
+    SMOLLM2: "apache-2.0",  # language weights Apache-2.0, vision weights MIT (smollm2_llava.py), the projector ours
+    **{TINY + name: "apache-2.0" for name in FAMILIES},  # drawn at random by this project
+}
+"""The hub's identifier of each embedded model's licence."""
+
 
 def model_path(model_id: str) -> str:
     """The folder of an embedded model, made at the first call; any other id or folder is returned as it is."""

@@ -1,9 +1,10 @@
 """The whole chain, or a part of it.
 
-The stages are prepare, leaks, attach, before, train, after, collapse, merge, verify; then come result.json and
-report.html. The same command again goes on after the last finished stage, and a broken training goes on from its last
-whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT, and run the same command on each
-with OUT on a shared disk; node 0 does everything but the training alone.
+The stages are prepare, leaks, attach, before, train, after, collapse, merge, verify, report (result.json and
+report.html), publish (nothing, unless publish.to names a repo). The same command again goes on after the last finished
+stage, and a broken training goes on from its last whole checkpoint. Several nodes: set NNODES, NODE_RANK, MASTER_ADDR
+and MASTER_PORT, and run the same command on each with OUT on a shared disk; node 0 does everything but the training
+alone.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     from recipes.chain import Chain
     from recipes.launch import nodes
-    from recipes.result import write_result
+    from recipes.result import note_command
     from recipes.stages import STAGES, train
 
     chain = Chain(STAGES, recipe, out)
@@ -50,11 +51,12 @@ def run(given: argparse.Namespace) -> int:
         train(recipe, out)
         return 0
     with logged_run(recipe, out):
+        command = ["bash", f"recipes/{recipe.name}.sh", *given.overrides]
+        note_command(out, [f"PRESET={recipe.preset}", *command] if recipe.preset else command)
         stamps = chain.run(given.start, given.only, given.force)
         if given.only:
             return 0
-        command = ["bash", f"recipes/{recipe.name}.sh", *given.overrides]
-        result = write_result(recipe, out, stamps, [f"PRESET={recipe.preset}", *command] if recipe.preset else command)
-        print(result["verdict"]["sentence"])
+        verdict = stamps["report"]["output"]["verdict"]
+        print(verdict["sentence"])
         print(f"report: {out / 'report.html'}", flush=True)
-    return 1 if result["verdict"]["status"] == "does not look" else 0
+    return 1 if verdict["status"] == "does not look" else 0

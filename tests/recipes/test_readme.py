@@ -28,6 +28,7 @@ def result(generated, learning_rate, free):
             "name": "llava_vqa",
             "preset": "demo",
             "resolved": {
+                "model": {"id": "demo/llava-smollm2-135m"},
                 "adapter": {"kind": "lora", "generated": generated},
                 "train": {"learning_rate": learning_rate},
                 "eval": {"judge": "open"},
@@ -53,6 +54,7 @@ def root(tmp_path):
     (tmp_path / "docs/parity.md").write_text(AROUND.format("parity"))
     (tmp_path / "docs/families.md").write_text(AROUND.format("families") + AROUND.format("vllm"))
     (tmp_path / "docs/data.md").write_text(AROUND.format("sources"))
+    (tmp_path / "docs/publish.md").write_text(AROUND.format("card"))
     (tmp_path / "docs/downloads.md").write_text(AROUND.format("sets") + AROUND.format("files"))
     (tmp_path / "docs/tasks.md").write_text(AROUND.format("tasks"))
     runs = [
@@ -67,7 +69,8 @@ def root(tmp_path):
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    pages = [root / "docs" / f"{name}.md" for name in ("parity", "families", "data", "downloads", "tasks")]
+    names = ("parity", "families", "data", "publish", "downloads", "tasks")
+    pages = [root / "docs" / f"{name}.md" for name in names]
     files = [root / "README.md", root / "recipes/README.md", *pages]
     assert readme.update(root, check=True) == files
     assert files[0].read_text() == AROUND.format("demo-result") + LIST

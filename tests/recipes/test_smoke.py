@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recipes.smoke import by_heart
+from recipes.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = {"adapter", "eval", "merged", "report.html", "resolved.yaml", "result.json", "run.log", "train"}
@@ -89,7 +90,7 @@ def test_result_says_what_was_done(smoke):
     assert result["verify"]["collapse_error"] <= 1e-5 and result["verify"]["merge_error"] <= 1e-5
     assert result["verify"]["answers"]["different"] == 0
     assert set(result["scores"]["after"]["controls"]) == {"blank", "shuffled", "prior"}
-    assert set(result["seconds"]) == {"prepare", "attach", "before", "train", "after", "collapse", "merge", "verify"}
+    assert list(result["seconds"]) == [stage.name for stage in STAGES if stage.name not in ("report", "publish")]
 
 
 def test_stock_libraries_load_it_without_the_project(smoke, environment, tmp_path):
@@ -124,7 +125,7 @@ def test_the_same_command_again_does_nothing(smoke, environment):
     out, _ = smoke
     before = {path: path.stat().st_mtime_ns for path in (out / "merged").iterdir()}
     printed = run(environment, out)
-    assert printed.count("done before") == 8
+    assert printed.count("done before") == len(STAGES)
     assert {path: path.stat().st_mtime_ns for path in (out / "merged").iterdir()} == before
 
 
