@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlplora_vlm.adapter_folder import fitted
-from mlplora_vlm.base_files import INDEX, BaseFiles, Translation
+from mlplora_vlm.base_files import INDEX, BaseFiles, Translation, Unit
 from mlplora_vlm.checkpoint import ADAPTER_FILE, saved_name
 from mlplora_vlm.collapse import tensors_digest
 from mlplora_vlm.errors import MendableError
@@ -60,52 +60,114 @@ def merge(
     the size in bytes.  Raises `MendableError` for a base that is no plain model or holds this adapter already.
     """
     from safetensors.torch import save_file
-    from transformers import AutoConfig
 
-    from mlplora_vlm.meta import meta_model
-
-    choice = choice or MergeSection()
-    base, dtype = base_of(path, settings, adapter), resolve_dtype(settings.dtype)
-    config = AutoConfig.from_pretrained(path, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
-    translation = Translation(base, meta_model(config, dtype), dtype)
-    tuned = Adapted(meta_model(config, dtype), adapter)
-    seen = _FourBit(config, settings) if settings.quantization != "none" and choice.base == "dequantized" else None
+    merging = Merging(path, settings, adapter, choice)
+    base = merging.base
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    waiting: dict[str, dict[str, Tensor]] = {file: {} for file in base.files}
     place: dict[str, str] = {}
     size = 0
-    for file, units in translation.by_file():
-        for unit in units:
-            if not unit.name:  # the model has no place for it
-                waiting[file][unit.keys[0]] = base.read(unit.keys[0])
-                continue
-            tensors = {
-                name: tuned.merged(name, seen.seen(name, tensor) if seen else tensor)
-                for name, tensor in translation.to_model(unit).items()
-            }
-            for key, tensor in translation.to_files(unit, tensors).items():
-                waiting[base.place[key]][key] = tensor
-        held = waiting.pop(file)
-        save_file(held, part / file, metadata={"format": "pt"})
-        place |= dict.fromkeys(held, file)
-        size += sum(tensor.nbytes for tensor in held.values())
-    tuned.check_all_merged(base)
+    for file, tensors in merging.files():
+        save_file(tensors, part / file, metadata={"format": "pt"})
+        place |= dict.fromkeys(tensors, file)
+        size += sum(tensor.nbytes for tensor in tensors.values())
     if base.index:
         told = {**base.index.get("metadata", {}), "total_size": size}
         write_json(part / INDEX, {"metadata": told, "weight_map": dict(sorted(place.items()))})
-    told = {"sha256": tuned.digest, "base": choice.base if settings.quantization != "none" else "original"}
-    _write_settings(base, settings, part, str(dtype).removeprefix("torch."), told)
+    mark = {"sha256": merging.adapted.digest, "base": merging.onto}
+    _write_settings(base, settings, part, str(merging.dtype).removeprefix("torch."), mark)
     shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return {
-        "layers": len(tuned.layers),
-        "full": len(tuned.full),
-        "base": told["base"],
+        "layers": len(merging.adapted.layers),
+        "full": len(merging.adapted.full),
+        "base": merging.onto,
         "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         "largest_file": base.largest,
     }
+
+
+def check_tensors(
+    path: str, settings: ModelSection, adapter: Path, merged: Path, choice: MergeSection | None = None
+) -> int:
+    """Merges again, file by file, and compares with what lies in ``merged``; returns the number of tensors.
+
+    Raises `MendableError`, naming them, where a tensor is missing, too many, or not the same to the bit.
+    """
+    import torch
+    from safetensors import safe_open
+
+    wrong: list[str] = []
+    count = 0
+    for file, tensors in Merging(path, settings, adapter, choice).files():
+        if not (merged / file).is_file():
+            wrong += tensors
+            continue
+        with safe_open(merged / file, "pt", backend="pread") as written:
+            names = set(written.keys())
+            wrong += sorted(names ^ tensors.keys())
+            for name in sorted(names & tensors.keys()):
+                found = written.get_tensor(name)
+                count += 1
+                if found.dtype != tensors[name].dtype or not torch.equal(_bits(found), _bits(tensors[name])):
+                    wrong.append(name)
+    if wrong:
+        raise MendableError(
+            f"{len(wrong)} merged tensors are not the base's with the adapter in them: {', '.join(wrong[:4])}",
+            str(merged),
+            "merge again with --from merge; nothing has been published",
+        )
+    return count
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The tensor's bytes, so that NaN equals itself."""
+    import torch
+
+    return tensor.contiguous().flatten().view(torch.uint8)
+
+
+class Merging:
+    """One adapter going into one base."""
+
+    def __init__(
+        self, path: str, settings: ModelSection, adapter: Path, choice: MergeSection | None = None
+    ) -> None:
+        from transformers import AutoConfig
+
+        from mlplora_vlm.meta import meta_model
+
+        self.base, self.dtype = base_of(path, settings, adapter), resolve_dtype(settings.dtype)
+        options = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+        config = AutoConfig.from_pretrained(path, **options)
+        four_bit = settings.quantization != "none" and (choice or MergeSection()).base == "dequantized"
+        self.onto = "dequantized" if four_bit else "original"
+        """The weights that it goes into."""
+        self.translation = Translation(self.base, meta_model(config, self.dtype), self.dtype)
+        self.adapted = Adapted(meta_model(config, self.dtype), adapter)
+        self.seen = _FourBit(config, settings) if four_bit else None
+
+    def files(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """(a file of the base, its tensors with the adapter in them) for every file; one is in memory at a time.
+
+        Raises `MendableError` at the end where the base had no tensor for a layer of the adapter.
+        """
+        waiting: dict[str, dict[str, Tensor]] = {file: {} for file in self.base.files}
+        for file, units in self.translation.by_file():
+            for unit in units:
+                for key, tensor in self._merged(unit).items():
+                    waiting[self.base.place[key]][key] = tensor
+            yield file, waiting.pop(file)
+        self.adapted.check_all_merged(self.base)
+
+    def _merged(self, unit: Unit) -> dict[str, Tensor]:
+        if not unit.name:  # the model has no place for it
+            return {key: self.base.read(key) for key in unit.keys}
+        tensors = self.translation.to_model(unit)
+        if self.seen:
+            tensors = {name: self.seen.seen(name, tensor) for name, tensor in tensors.items()}
+        return self.translation.to_files(unit, {n: self.adapted.merged(n, tensor) for n, tensor in tensors.items()})
 
 
 def base_of(path: str, settings: ModelSection, adapter: Path) -> BaseFiles:
@@ -216,7 +278,7 @@ def _fill(tuned: PeftModel, tensors: dict[str, Tensor]) -> None:
 
 
 class _FourBit:
-    """What the base's weights are once they have been quantized as training loaded them."""
+    """What the base's weights are once they have been quantized as training loaded them, on the same kind of device."""
 
     def __init__(self, config: PreTrainedConfig, settings: ModelSection) -> None:
         from transformers.quantizers.auto import AutoHfQuantizer

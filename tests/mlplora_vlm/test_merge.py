@@ -63,7 +63,7 @@ def chain(base, folder, settings, section, of_dtype=lambda tensors: tensors):
     collapse(folder / "trained", folder / "adapter", base)
     facts = merge(base, settings, folder / "adapter", folder / "merged")
     assert facts["layers"] == (14 if section.full else 16)
-    found, _ = verify_logits(base, settings, folder / "adapter", folder / "merged", folder / "reference.safetensors")
+    found = verify_logits(base, settings, folder / "adapter", folder / "merged", folder / "reference.safetensors")
     changed = relative_error(load_file(folder / "reference.safetensors")["answer_logits"], untuned)
     return model, found, changed
 
