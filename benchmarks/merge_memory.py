@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import parse, write_result
+from benchmarks.common import SCRATCH, parse, write_result
 from mlplora_vlm.files import write_json
 from mlplora_vlm.load import ModelSection
 from recipes.readme import markdown
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures both ways and writes the result."""
     options = parse("merge_memory", __doc__, argv)
     settings = QUICK if options.quick else FULL
-    with tempfile.TemporaryDirectory(prefix="merge-memory-", dir=options.out if options.out.is_dir() else None) as name:
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="merge-memory-", dir=SCRATCH) as name:
         measured = measure(settings, Path(name))
     write_result("merge_memory", settings, measured, options.out)
     return 0

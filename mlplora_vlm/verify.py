@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 BOUNDS = {"float32": 1e-5, "bfloat16": 5e-2}
 """Largest relative logit error, by precision; in bfloat16 the merged weights' own rounding (2⁻⁹ each) dominates."""
-TOKENS = ("input_ids", "attention_mask", "labels")
-"""What a batch holds of the text; the rest is of the pictures."""
-
 Rebuild = Callable[["FamilyProcessor"], dict[str, "Tensor"]]
 """Makes the reference's batch anew, from the raw rows, with a processor."""
 
@@ -45,7 +43,7 @@ def answer_logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 def save_reference(
     model: nn.Module, batch: dict[str, Tensor], file: Path | None, processor: FamilyProcessor | None = None
 ) -> None:
-    """Records a batch, what the live trained model says to it, and the chat template of the batch's ``processor``.
+    """Records a batch, what the live trained model says to it, and the settings of the batch's ``processor``.
 
     Under ZeRO-3 every process must call it, since each forward gathers; those with ``file`` None write nothing.
     """
@@ -53,8 +51,16 @@ def save_reference(
 
     logits = answer_logits(model, batch)
     if file:
-        told = {"chat_template": str(processor.chat_template)} if processor else None
+        told = {key: json.dumps(value) for key, value in asked_with(processor).items()} if processor else None
         save_file({name: t.contiguous() for name, t in batch.items()} | {"answer_logits": logits}, file, told)
+
+
+def asked_with(processor: Any) -> dict[str, Any]:
+    """The chat template and the picture settings of a processor, as JSON holds them."""
+    return {
+        "chat template": processor.chat_template,
+        "picture settings": json.loads(processor.image_processor.to_json_string()),
+    }
 
 
 def relative_error(got: Tensor, wanted: Tensor) -> float:
@@ -93,19 +99,19 @@ def check_processor(path: str, settings: ModelSection, folder: Path, reference: 
 
     stock = AutoProcessor.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
     with safe_open(reference, "pt") as opened:
-        template = (opened.metadata() or {}).get("chat_template")
-    if template is not None and str(stock.chat_template) != template:
-        raise _other(folder, "the chat template is not the one of training")
-    config = AutoConfig.from_pretrained(
-        path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-    )
+        told = {key: json.loads(value) for key, value in (opened.metadata() or {}).items() if key != "format"}
+    for what, value in asked_with(stock).items():
+        if what in told and value != told[what]:
+            raise _other(folder, f"the {what} {_differing(told[what], value)} not the one of training")
+    config = AutoConfig.from_pretrained(path, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
     wanted = load_file(reference)
     del wanted["answer_logits"]
     try:
         got = rebuild(FamilyProcessor(stock, card_of(config)))
     except MendableError as error:
         raise _other(folder, f"its processor cannot make the recorded batch: {error.what}") from error
-    for name in sorted(wanted.keys() | got.keys(), key=lambda name: (name in TOKENS, name)):
+    tokens = {name for name, tensor in wanted.items() if tensor.shape == wanted["input_ids"].shape}
+    for name in sorted(wanted.keys() | got.keys(), key=lambda name: (name in tokens, name)):
         one, other = wanted.get(name), got.get(name)
         if one is None or other is None or one.shape != other.shape:
             shapes = [None if t is None else tuple(t.shape) for t in (one, other)]
@@ -114,8 +120,15 @@ def check_processor(path: str, settings: ModelSection, folder: Path, reference: 
             what = f"{name} has other values than in training"
         else:
             continue
-        kind = "tokenizer or chat template" if name in TOKENS else "picture settings (pixel limits, size, scaling)"
-        raise _other(folder, f"{what}: its {kind} changed")
+        raise _other(folder, f"{what}: {'tokenizer' if name in tokens else 'processor'} settings changed")
+
+
+def _differing(one: Any, other: Any) -> str:
+    """Which of the settings differ, where they are several."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return "is"
+    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return f"({', '.join(f'{key}: {one.get(key)}, now {other.get(key)}' for key in keys[:3])}) are"
 
 
 def _other(folder: Path, what: str) -> MendableError:
