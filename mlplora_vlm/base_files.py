@@ -7,7 +7,6 @@ file can be read, changed and written under its own names without the model in m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ class BaseFiles:
 
 
 class Translation:
-    """Between the files' tensors and those of ``model``, which may be on the meta device, in the precision ``dtype``."""
+    """Between the files' tensors and those of ``model`` in precision ``dtype``; the meta device will do."""
 
     def __init__(self, base: BaseFiles, model: PreTrainedModel, dtype: torch.dtype) -> None:
         from transformers.conversion_mapping import get_model_conversion_mapping
@@ -132,7 +131,7 @@ class Translation:
         self.units = list(units.values())
         """All of the files' tensors."""
         # what transformers would keep of the model that it loaded from these files, to save it under the same names
-        model._weight_conversions = [one for one in conversions if one.was_used()]
+        model._weight_conversions = [one for one in conversions if one.was_used()]  # type: ignore[assignment]
         self._kept_precise = model._get_dtype_plan(dtype)
 
     def by_file(self) -> Iterator[tuple[str, list[Unit]]]:
@@ -174,7 +173,7 @@ class Translation:
             found = {unit.keys[0]: next(iter(found.values()))}
         if found.keys() != set(unit.keys) or any(self.base.shape(key) != found[key].shape for key in found):
             raise MendableError(
-                f"transformers cannot write {unit.name} back as the base's files have it: {json.dumps(list(unit.keys))}",
+                f"transformers cannot write {unit.name} back as the base's files have it: {', '.join(unit.keys)}",
                 self.base.path,
                 "adapt other layers, or save the base anew with save_pretrained, and merge into that",
             )

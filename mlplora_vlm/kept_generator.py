@@ -1,8 +1,8 @@
 """A trained generator kept beside its collapsed adapter: another training with `adapter.init_from` goes on with both.
 
 ``FOLDER-generator/`` holds the optimizer's safetensors files, as the checkpoint has them, and ``generator.json``: the
-hash of the adapter that they made, and the settings without which they cannot be read.  ``FOLDER/`` itself stays a stock
-adapter.  Without the folder beside it, `init_from` draws a new generator around the adapter's present values.
+hash of the adapter that they made, and the settings without which they cannot be read.  ``FOLDER/`` itself stays a
+stock adapter.  Without the folder beside it, `init_from` draws a new generator around the adapter's present values.
 """
 
 from __future__ import annotations

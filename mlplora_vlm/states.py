@@ -48,7 +48,8 @@ def save_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str,
 def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str, settings: bool = True) -> None:
     """Gives the optimizer what `save_states` wrote, under this or another layout; tensors are read when needed.
 
-    ``settings``: whether it also takes over learning rate and the like.  Raises `MendableError` where files are missing or belong to other layers.
+    ``settings``: whether it also takes over learning rate and the like.  Raises `MendableError` where files are missing
+    or belong to other layers.
     """
     files = state_files(folder)
     rank, processes = rank_and_world()

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     if not base:
         raise MendableError("nothing says which model the adapter belongs to", str(trained), "name it with --base")
     if given.out.exists() and not {path.name for path in given.out.iterdir()} <= set(ADAPTER_FILES):
-        raise MendableError("the folder holds other things than an adapter", str(given.out), "choose another with --out")
+        raise MendableError("the folder holds other things than an adapter", str(given.out), "choose another: --out")
     if given.keep_generator and (recipe is None or not recipe.adapter.generated):
         raise MendableError(
             "there is no generator to keep, or nothing tells its settings (the run's resolved.yaml)",
@@ -90,7 +90,7 @@ def recipe_of(trained: Path) -> Recipe | None:
 
 
 def on_the_original_base(trained: Path, scratch: Path) -> Path:
-    """The folder itself, or for a checkpoint of a kind that changes its base (PiSSA) what a finished run would write."""
+    """The folder itself, or of a checkpoint that fits a changed base (PiSSA) what a finished run would write."""
     from safetensors.torch import load_file
 
     if read_json(trained / CONFIG_FILE).get("init_lora_weights") in PLAIN_STARTS:

@@ -17,7 +17,9 @@ def test_the_model_is_made_in_several_files_that_merge(tmp_path):
 
 
 def test_the_table_states_the_bound():
-    ways = {name: {"peak": peak * 2**30, "seconds": 1.0} for name, peak in (("libraries alone", 1), ("file by file", 2))}
+    ways = {
+        name: {"peak": peak * 2**30, "seconds": 1.0} for name, peak in (("libraries alone", 1), ("file by file", 2))
+    }
     model = {"bytes": 2 * 10**9, "files": 8, "largest_file": 2**28}
     said = merge_memory.table({"model": model, "ways": ways, "bound": 2**30 + 2**29})
     assert "is 1.50 GiB" in said and "| file by file | 2.00 | 1.00 | 1 |" in said

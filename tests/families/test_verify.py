@@ -136,7 +136,7 @@ def test_another_tokenizer_is_named(copied):
     tokenizer = json.loads(file.read_text())
     tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:3]
     file.write_text(json.dumps(tokenizer))
-    with pytest.raises(MendableError, match="merged/ does not ask as training did: .*tokenizer"):
+    with pytest.raises(MendableError, match=r"merged/ does not ask as training did: .*tokenizer"):
         verify(copied)
 
 

@@ -196,7 +196,7 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(base, tmp_path):
     with pytest.raises(MendableError, match=r"quantized already \(bitsandbytes\)"):
         merge(str(tmp_path / "other"), settings, adapter, merged)
     assert not merged.exists()
-    assert [what for _, what, _ in MergeSection("quantized").problems()][0].startswith("a merge inside 4 bits")
+    assert next(what for _, what, _ in MergeSection("quantized").problems()).startswith("a merge inside 4 bits")
 
 
 def test_an_adapter_is_merged_once(base, tmp_path):
