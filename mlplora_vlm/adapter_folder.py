@@ -24,10 +24,22 @@ ADAPTER_TENSOR = re.compile(r"\.(?:lora|vera)_")
 def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     """The model with the folder's adapter on it, ready to answer.
 
-    Raises `MendableError` with both sets of names unless every tensor of the file found its place and every place its
-    tensor; PEFT alone warns, and the model then answers as if it were not trained.
+    Raises `MendableError` as `fitted` does; PEFT alone warns, and the model then answers as if it were not trained.
     """
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
+
+    tuned, tensors = fitted(model, folder)
+    set_peft_model_state_dict(tuned, tensors)
+    return tuned
+
+
+def fitted(model: PreTrainedModel, folder: Path) -> tuple[PeftModel, dict[str, Tensor]]:
+    """The model with a fresh adapter like the folder's on it, and the folder's tensors under that adapter's names.
+
+    Works on the meta device too.  Raises `MendableError` with both sets of names unless every tensor of the file finds
+    its place and every place its tensor.
+    """
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
     config, tensors = PeftConfig.from_pretrained(str(folder)), load_file(folder / ADAPTER_FILE)
@@ -45,8 +57,7 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     wanted = get_peft_model_state_dict(tuned).keys()
     if wanted != tensors.keys():
         raise _misfit(folder, sorted(tensors.keys() - wanted), sorted(wanted - tensors.keys()))
-    set_peft_model_state_dict(tuned, tensors)
-    return tuned
+    return tuned, tensors
 
 
 def with_present_names(model: Any, config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

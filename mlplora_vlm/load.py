@@ -79,7 +79,7 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
         if settings.attn_implementation != "auto":
             options["attn_implementation"] = settings.attn_implementation
         if settings.quantization == "nf4":
-            options["quantization_config"] = _nf4(dtype, card)
+            options["quantization_config"] = nf4(dtype, card)
             options["device_map"] = {"": device or local_device()}
         with card.loading():
             model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
@@ -141,7 +141,7 @@ def local_device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if best_device() == "cuda" else "cpu"
 
 
-def _nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
+def nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
     """QLoRA's NF4 with double quantisation (arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
 

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
+def meta_model(config: PreTrainedConfig, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The image-text-to-text model of ``config`` on PyTorch's meta device.
 
-    Everything that needs only names and shapes works on it, `mlplora_vlm.attach.attach` too.
+    ``dtype``: its precision; None: the configuration's.  Everything that needs only names and shapes works on it,
+    `mlplora_vlm.attach.attach` too.
     Raises `MendableError` for a configuration that is not of such a model.
     """
     import torch
     from transformers import AutoModelForImageTextToText
 
+    precision = {} if dtype is None else {"dtype": dtype}
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
+            model: PreTrainedModel = AutoModelForImageTextToText.from_config(config, **precision)
     except ValueError as error:
         raise MendableError(
             f"model_type {config.model_type!r} is no image-text-to-text model of transformers",

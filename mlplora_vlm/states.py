@@ -45,17 +45,19 @@ def save_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str,
     part.replace(file)
 
 
-def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str) -> None:
+def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str, settings: bool = True) -> None:
     """Gives the optimizer what `save_states` wrote, under this or another layout; tensors are read when needed.
 
-    Raises `MendableError` where files are missing or belong to other layers.
+    ``settings``: whether it also takes over learning rate and the like.  Raises `MendableError` where files are missing
+    or belong to other layers.
     """
     files = state_files(folder)
     rank, processes = rank_and_world()
     told = _told(files[0])
     same = told["layout"] == layout and told["processes"] == processes
     mine = [files[rank if len(files) > 1 else 0]] if same else files
-    optimizer.load_state_dict({"param_groups": told["param_groups"], "state": SavedStates(mine)})
+    groups = told["param_groups"] if settings else [{"name": group["name"]} for group in told["param_groups"]]
+    optimizer.load_state_dict({"param_groups": groups, "state": SavedStates(mine)})
 
 
 def state_files(folder: Path) -> list[Path]:

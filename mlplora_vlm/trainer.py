@@ -28,11 +28,18 @@ class GeneratedAdapterTrainer(Trainer):
     """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`.
 
     ``lengths``: of each row of ``train_dataset`` its tokens, where batches are to be of rows of about the same length.
+    ``generator_from``: a folder with the generator that made the adapter as it is (`mlplora_vlm.kept_generator`).
     """
 
-    def __init__(self, *given: Any, lengths: Sequence[int] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *given: Any,
+        lengths: Sequence[int] | None = None,
+        generator_from: Path | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*given, **options)
-        self.lengths = lengths
+        self.lengths, self.generator_from = lengths, generator_from
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.lengths is None:
@@ -73,6 +80,8 @@ class GeneratedAdapterTrainer(Trainer):
         if resume_from_checkpoint:
             self._load_optimizer_and_scheduler(resume_from_checkpoint)
             self._load_scaler(resume_from_checkpoint)
+        elif self.generator_from:
+            load_states(self.generated, self.generator_from, self._layout, settings=False)
         return prepared
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

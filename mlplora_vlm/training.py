@@ -249,9 +249,10 @@ def train(
     Afterwards ``output_dir/adapter`` holds the adapter, ``training.json`` the loss curve and the times.
     """
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
+    from mlplora_vlm.kept_generator import kept_generator
     from mlplora_vlm.trainer import GeneratedAdapterTrainer
 
-    out = Path(str(arguments.output_dir))
+    out, kept = Path(str(arguments.output_dir)), kept_generator(adapter, settings)
     clock = _step_clock()
     trainer = GeneratedAdapterTrainer(
         model=model,
@@ -262,12 +263,15 @@ def train(
         optimizer_cls_and_kwargs=adapter_optimizer(model, settings, adapter),
         callbacks=[clock, *callbacks],
         lengths=lengths,
+        generator_from=kept,
     )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"
     checkpoint = last_checkpoint(out)
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
+    elif kept:
+        print(f"going on with the generator in {kept}", flush=True)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except MendableError as error:

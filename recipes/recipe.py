@@ -21,6 +21,7 @@ from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean
 from mlplora_vlm.files import write_text
 from mlplora_vlm.load import ModelSection
 from mlplora_vlm.memory import HardwareSection
+from mlplora_vlm.merge import MergeSection
 from mlplora_vlm.publish import PublishSection
 from mlplora_vlm.training import TrainSection
 from recipes.checks import cross_problems
@@ -39,6 +40,7 @@ class Recipe:
     data: DataSection
     adapter: AdapterSection
     train: TrainSection
+    merge: MergeSection
     eval: EvalSection
     hardware: HardwareSection
     publish: PublishSection

@@ -6,6 +6,8 @@ Every function takes the recipe and the output folder and returns what result.js
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +111,15 @@ def train_process(recipe: Recipe, out: Path) -> None:
     trainer = train_adapter(
         tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None, lengths=lengths
     )
-    batch = collator([rows[number] for number in range(min(REFERENCE_ROWS, len(rows)))])
     file = folder / "reference.safetensors" if trainer.is_world_process_zero() else None
-    save_reference(trainer.model_wrapped, batch, file)
+    save_reference(trainer.model_wrapped, _first_rows(rows, collator.processor), file, collator.processor)
+
+
+def _first_rows(rows: Any, processor: Any) -> dict[str, Any]:
+    """The batch that verify looks at: the first training rows, as this processor makes it."""
+    from data_prep.collate import TrainCollator
+
+    return TrainCollator(processor, "as_written")([rows[number] for number in range(min(REFERENCE_ROWS, len(rows)))])
 
 
 def after(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -143,36 +151,43 @@ def merge(recipe: Recipe, out: Path) -> dict[str, Any]:
     """merged/ is a stock transformers folder."""
     from mlplora_vlm.merge import merge as merge_adapter
 
-    return merge_adapter(model_path(recipe.model.id), recipe.model, out / "adapter", out / "merged")
+    return merge_adapter(model_path(recipe.model.id), recipe.model, out / "adapter", out / "merged", recipe.merge)
 
 
 def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """adapter/ and merged/, loaded from disk, against the live model's logits and the tuned model's answers."""
+    """adapter/ and merged/, loaded from disk, against training's batch and logits and the tuned model's answers."""
+    from data_prep.prepared import load_prepared
     from eval_harness.agreement import agreement, agrees
     from eval_harness.metrics import Metric
     from eval_harness.predictions import read_rows
     from eval_harness.tasks import task_examples
-    from mlplora_vlm.load import best_device, load_processor, load_tuned
-    from mlplora_vlm.verify import verify_logits
+    from mlplora_vlm.load import best_device, load_model, load_processor, load_tuned
+    from mlplora_vlm.verify import verify as verify_written
 
-    path, merged = model_path(recipe.model.id), out / "merged"
-    facts, model = verify_logits(path, recipe.model, out / "adapter", merged, out / "train" / "reference.safetensors")
+    path, merged, reference = model_path(recipe.model.id), out / "merged", out / "train" / "reference.safetensors"
+    rows, _ = load_prepared(recipe.data, out / "data", recipe.train.seed)
+    facts = verify_written(
+        path, recipe.model, out / "adapter", merged, reference, partial(_first_rows, rows), recipe.merge
+    )
+    # like its base, but never in 4 bits; its picture settings are those that lie in merged/
+    plain = replace(recipe.model, id=str(merged), revision=None, quantization="none", picture_tokens=None)
+    model = load_model(str(merged), plain, best_device()).eval()
     task = recipe.eval.chosen()
-    rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")[:COMPARED_ANSWERS]}
-    examples = task_examples(recipe.eval.rows_of(task.split), rows)
+    said = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")[:COMPARED_ANSWERS]}
+    examples = task_examples(recipe.eval.rows_of(task.split), said)
     facts["answers"] = agreement(
         model,
         lambda: load_tuned(path, out / "adapter", recipe.model, best_device()),
-        load_processor(merged, recipe.model),
+        load_processor(merged, plain),
         examples,
-        [rows[example.id]["prediction"] for example in examples],
+        [said[example.id]["prediction"] for example in examples],
         task.prompt,
         task.max_new_tokens,
         recipe.eval.batch_size,
         facts["largest_logit_difference"],
         Metric(task.metric),
     )
-    if not agrees(facts["answers"], facts["dtype"]):
+    if facts["faithful"] and not agrees(facts["answers"], facts["dtype"]):
         write_json(out / ".stages" / "disagreement.json", facts)
         raise MendableError(
             f"the merged model answers {facts['answers']['different']} of {facts['answers']['n']} questions otherwise "
@@ -180,9 +195,10 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
             str(out / ".stages" / "disagreement.json"),
             "run again with --from merge; nothing has been published",
         )
+    stated = "" if facts["faithful"] else f", {facts['trained_error']:.1e} from the trained model (merge.base=original)"
     print(
         f"collapse error {facts['collapse_error']:.1e}, merge error {facts['merge_error']:.1e} "
-        f"(bound {facts['merge_bound']:.0e}, {facts['dtype']}); {facts['answers']['n']} answers compared, "
+        f"(bound {facts['merge_bound']:.0e}, {facts['dtype']}){stated}; {facts['answers']['n']} answers compared, "
         f"{facts['answers']['different']} differ",
         flush=True,
     )
@@ -221,8 +237,8 @@ STAGES = (
     Stage("train", train, ("model", "data", "adapter", "train"), ("prepare",), ("train",), resumes=True),
     Stage("after", after, ("model", "eval"), ("train",), ("eval/after",), resumes=True),
     Stage("collapse", collapse, ("model",), ("train",), ("adapter",)),
-    Stage("merge", merge, ("model",), ("collapse",), ("merged",)),
-    Stage("verify", verify, ("model", "eval"), ("after", "merge")),
+    Stage("merge", merge, ("model", "merge"), ("collapse",), ("merged",)),
+    Stage("verify", verify, ("model", "data", "eval"), ("after", "merge")),
     Stage("report", report, (), ("leaks", "attach", "before", "verify"), ("result.json", "report.html")),
     Stage("publish", publish, ("publish",), ("report",)),
 )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_families import FAMILIES, Family, example, family
 
 from data_prep.collate import PromptCollator, TrainCollator
 from eval_harness.generate import greedy
 from mlplora_vlm.attach import attach
+from mlplora_vlm.base_files import INDEX
 from mlplora_vlm.collapse import collapse
 from mlplora_vlm.files import read_json
-from mlplora_vlm.merge import merge
+from mlplora_vlm.load import load_model
+from mlplora_vlm.merge import MARK, merge
 
 BOUND, PADDED_BOUND = 1e-5, 1e-4
 ROWS = [
@@ -42,7 +45,8 @@ def tuned_model(tiny: Family):
 def stock(request, tmp_path_factory) -> dict:
     """Errors of every family that is asked for, found by one process without the project."""
     root = tmp_path_factory.mktemp("merged")
-    asked = {item.callspec.params["tiny"] for item in request.session.items if item.path == Path(__file__)}
+    mine = [item for item in request.session.items if item.path == Path(__file__)]
+    asked = {item.callspec.params["tiny"] for item in mine if "stock" in item.fixturenames}
     for name in FAMILIES:
         if name in asked:
             written(family(name), root / name)
@@ -82,6 +86,63 @@ def test_stock_libraries_load_the_same_model(tiny: Family, stock: dict):
     assert "error" not in found, found["error"]
     assert found["adapter"] <= BOUND and found["merged"] <= BOUND
     assert found["class"] == type(tiny.model()).__name__
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """A family's base in several files, under its published names; made once."""
+    made: dict[str, Path] = {}
+
+    def of(tiny: Family) -> Path:
+        if tiny.card.model_type not in made:
+            folder = made[tiny.card.model_type] = tmp_path_factory.mktemp(tiny.card.model_type)
+            tiny.model().save_pretrained(folder, max_shard_size="60KB")
+            tiny.processor.save_pretrained(folder)
+        return made[tiny.card.model_type]
+
+    return of
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Names and bits."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_file_by_file_is_pefts_merge_of_the_whole_model(tiny: Family, shards, tmp_path):
+    base, model = shards(tiny), tuned_model(tiny)
+    model.save_pretrained(tmp_path / "adapter")
+    facts = merge(str(base), replace(tiny.section, id=str(base)), tmp_path / "adapter", tmp_path / "merged")
+    model.merge_and_unload(safe_merge=True).save_pretrained(tmp_path / "whole")
+    merged, index = tensors(tmp_path / "merged"), [read_json(f / INDEX) for f in (base, tmp_path / "merged")]
+    assert same(merged, tensors(tmp_path / "whole"))
+    assert index[0] == index[1] and len(set(index[0]["weight_map"].values())) > 1
+    for file in set(index[0]["weight_map"].values()):
+        names = {name for name, place in index[0]["weight_map"].items() if place == file}
+        assert load_file(tmp_path / "merged" / file).keys() == names
+    assert index[1]["metadata"]["total_size"] == sum(tensor.nbytes for tensor in merged.values())
+    assert facts["full"] == len(tiny.adapter.full) and facts["layers"] > 0
+    config, was = (read_json(folder / "config.json") for folder in (tmp_path / "merged", base))
+    assert config.pop(MARK)["sha256"] and config == was, "the base's, but for the mark"
+
+
+@pytest.mark.slow
+def test_four_bit_weights_are_those_that_loading_makes(tiny: Family, shards, tmp_path):
+    base = shards(tiny)
+    section = replace(tiny.section, id=str(base), quantization="nf4")
+    model = load_model(str(base), section)
+    attach(load_model(str(base), section), tiny.adapter)[0].save_pretrained(tmp_path / "idle")  # B = 0 adds nothing
+    merge(str(base), section, tmp_path / "idle", tmp_path / "merged")
+    four_bit = sum(type(module).__name__ == "Linear4bit" for module in model.modules())
+    model.dequantize().save_pretrained(tmp_path / "whole")
+    merged, was = tensors(tmp_path / "merged"), tensors(base)
+    assert same(merged, tensors(tmp_path / "whole"))
+    changed = [name for name in was if not torch.equal(was[name], merged[name])]
+    assert 0 < len(changed) <= four_bit, "fewer where the files have several layers fused"
 
 
 def test_padding_changes_no_answer(tiny: Family):

@@ -8,12 +8,20 @@ from safetensors.torch import load_file, save_file
 from tiny_batch import batch
 from tiny_llava import build
 
+from mlplora_vlm import stock_check
+from mlplora_vlm import verify as verification
 from mlplora_vlm.attach import AdapterSection, attach
 from mlplora_vlm.collapse import collapse
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.load import ModelSection, load_model, load_tuned
 from mlplora_vlm.merge import merge
 from mlplora_vlm.verify import answer_logits, save_reference, verify_logits
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """The very script of the fresh process (tests/families/test_verify.py starts one), without another start-up."""
+    monkeypatch.setattr(verification, "_in_fresh_process", stock_check.main)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +50,7 @@ def written(request, base, tmp_path):
 
 def verify(settings, folder):
     written = (folder / "adapter", folder / "merged", folder / "reference.safetensors")
-    facts, _ = verify_logits(settings.id, settings, *written)
-    return facts
+    return verify_logits(settings.id, settings, *written)
 
 
 def test_collapsed_and_merged_models_say_what_the_live_one_said(written):
