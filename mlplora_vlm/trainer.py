@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from transformers import Trainer
+from transformers import SchedulerType, Trainer
 
 from mlplora_vlm.checkpoint import load_adapter
 from mlplora_vlm.files import read_json, write_json
@@ -22,6 +22,8 @@ from mlplora_vlm.sampler import LengthGroupedSampler
 from mlplora_vlm.states import load_states, save_states
 
 SCHEDULE = "scheduler.json"
+DECAY = 0.2
+"""Share of the steps over which warmup_stable_decay decays."""
 
 
 class GeneratedAdapterTrainer(Trainer):
@@ -56,6 +58,12 @@ class GeneratedAdapterTrainer(Trainer):
         if isinstance(shard := loader.batch_sampler, BatchSamplerShard):
             shard.sampler = shard.batch_sampler.sampler
         return loader
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule; warmup_stable_decay decays over the last fifth of the steps."""
+        if self.args.lr_scheduler_type == SchedulerType.WARMUP_STABLE_DECAY:
+            self.args.lr_scheduler_kwargs = {"num_decay_steps": round(DECAY * num_training_steps)}
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer, before any engine wraps it."""

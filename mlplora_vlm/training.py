@@ -39,8 +39,8 @@ class TrainSection:
     """Micro-batches an optimizer step."""
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises from 0."""
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"
+    """How the learning rate falls after the warm-up; warmup_stable_decay: in the last fifth of the steps alone."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """What steps the generator's tensors, or a plain adapter's."""
     weight_decay: float = 0.0
