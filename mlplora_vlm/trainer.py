@@ -24,6 +24,17 @@ from mlplora_vlm.states import load_states, save_states
 SCHEDULE = "scheduler.json"
 
 
+def let_frozen_parts_be(model: Any) -> None:
+    """Checkpointing that leaves what is before the first adapter without gradients, as training without it does.
+
+    transformers makes the outputs of all embeddings ask for gradients, those of a frozen vision tower's patches too:
+    reentrant checkpointing would else give none to anyone, while the non-reentrant one needs no such help.  The tower
+    would keep its layers' inputs and run backward for nothing.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base.enable_input_require_grads = lambda: None
+
+
 class GeneratedAdapterTrainer(Trainer):
     """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`.
 
@@ -33,6 +44,10 @@ class GeneratedAdapterTrainer(Trainer):
     def __init__(self, *given: Any, lengths: Sequence[int] | None = None, **options: Any) -> None:
         super().__init__(*given, **options)
         self.lengths = lengths
+        if self.args.activation_checkpointing and not (self.args.activation_checkpointing_kwargs or {}).get(
+            "use_reentrant", False
+        ):
+            let_frozen_parts_be(self.model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.lengths is None:
@@ -49,6 +64,16 @@ class GeneratedAdapterTrainer(Trainer):
         if isinstance(shard := loader.batch_sampler, BatchSamplerShard):
             shard.sampler = shard.batch_sampler.sampler
         return loader
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Under ZeRO 0-2 accelerate would first clone every weight of the base, on its device: a second model."""
+        if not self.is_deepspeed_enabled or self.generated.zero_stage == 3:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            model: Any = self.accelerator.unwrap_model(self.model)
+            trained = {name for name, p in model.named_parameters() if p.requires_grad}  # views of ZeRO's flat buffers
+            state = {name: t.clone() if name in trained else t for name, t in model.state_dict().items()}
+            self._save(output_dir, state_dict=state)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer, before any engine wraps it."""

@@ -250,6 +250,7 @@ def train(
     """
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
     from mlplora_vlm.trainer import GeneratedAdapterTrainer
+    from mlplora_vlm.weight_kinds import said, weight_kinds
 
     out = Path(str(arguments.output_dir))
     clock = _step_clock()
@@ -263,6 +264,8 @@ def train(
         callbacks=[clock, *callbacks],
         lengths=lengths,
     )
+    if trainer.is_world_process_zero():
+        print(said(weight_kinds(model)), flush=True)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"
     checkpoint = last_checkpoint(out)
