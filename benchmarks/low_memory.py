@@ -1,10 +1,11 @@
-"""Memory and speed of low-memory training, as ratios to plain LoRA in bfloat16, with TRL's SFTTrainer as the outside reference.
+"""Memory and speed of low-memory training, as ratios to plain LoRA in bfloat16; TRL's SFTTrainer as outside reference.
 
-Every method trains the demo's model on the same batch of Easy-VQA through transformers' Trainer, without DeepSpeed (one
-process), in a process of its own on one thread; they step in turn, so that whatever else the machine does falls on all alike.
-Bytes are those of live tensors at the peak of one step (`benchmarks.live_bytes`).  TRL trains plain PEFT LoRA in bfloat16
-with its own loss and metrics, on the same model, adapter and batch.  The compact generator was dropped (compact_trial) and is
-not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not measured: see `real_sizes`.
+Every method trains the demo's model on the same batch of Easy-VQA through transformers' Trainer, without DeepSpeed,
+in a process of its own on one thread; they step in turn, so that whatever else the machine does falls on all alike.
+Bytes are those of live tensors at the peak of one step (`benchmarks.live_bytes`).  TRL trains plain PEFT LoRA in
+bfloat16 with its own loss and metrics, on the same model, adapter and batch.  The compact generator was dropped
+(compact_trial) and is not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not measured: see
+`real_sizes`.
 """
 
 from __future__ import annotations
@@ -104,14 +105,14 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
     """A method's process: sends its bytes, then the seconds of a step whenever it is asked for one."""
     from transformers import set_seed
 
-    from benchmarks.live_bytes import living, watched
+    from benchmarks.live_bytes import LiveBytes, living, watched
     from benchmarks.plan_check import RECIPE, batch_of
     from data_prep.demo.models import model_path
     from mlplora_vlm.attach import attach
     from mlplora_vlm.load import load_model
     from recipes.recipe import load_recipe
 
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the Trainer's own lines
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  the Trainer's own lines
     words = [*COMMON, f"train.max_steps={WATCHED + settings['repeats']}", f"train.batch_size={settings['rows']}"]
     recipe = load_recipe(RECIPE, settings["preset"], [*words, *METHODS[method]])
     path = model_path(recipe.model.id)
@@ -129,7 +130,8 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
         """Called by the Trainer around its steps."""
 
         def __init__(self) -> None:
-            self.stack, self.live, self.begun = ExitStack(), None, 0.0
+            self.stack, self.begun = ExitStack(), 0.0
+            self.live: LiveBytes | None = None
 
         def begin(self, step: int) -> None:
             if step == WATCHED - 1:
@@ -170,7 +172,9 @@ def _constants(model: Any) -> list[Any]:
     return [tensor for state in states for tensor in constants(state)]
 
 
-def _train(method: str, tuned: Any, recipe: Any, batch: Mapping[str, Any], steps: Any, settings: Mapping[str, Any]) -> None:
+def _train(
+    method: str, tuned: Any, recipe: Any, batch: Mapping[str, Any], steps: Any, settings: Mapping[str, Any]
+) -> None:
     """A training by TRL or by this project's Trainer, both under the Trainer alone."""
     from transformers import TrainerCallback
 
@@ -195,12 +199,14 @@ def _train(method: str, tuned: Any, recipe: Any, batch: Mapping[str, Any], steps
             arguments: Any = SFTConfig(
                 output_dir=out, max_steps=recipe.train.max_steps, per_device_train_batch_size=settings["rows"],
                 learning_rate=recipe.train.learning_rate, max_grad_norm=0.0, bf16=False, use_cpu=True,
-                gradient_checkpointing=False, activation_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
+                gradient_checkpointing=False, activation_checkpointing=False,
+                save_strategy="no", report_to="none", disable_tqdm=True,
                 logging_steps=10**6, remove_unused_columns=False, dataset_kwargs={"skip_prepare_dataset": True},
             )  # fmt: skip
             trainer: Any = SFTTrainer(
                 model=tuned, args=arguments, train_dataset=Dataset.from_list(rows), data_collator=lambda _: dict(batch),
-                processing_class=load_processor(model_path(recipe.model.id), recipe.model).tokenizer, callbacks=[Around()],
+                callbacks=[Around()],
+                processing_class=load_processor(model_path(recipe.model.id), recipe.model).tokenizer,
             )  # fmt: skip
         else:
             from mlplora_vlm.trainer import GeneratedAdapterTrainer
@@ -208,8 +214,8 @@ def _train(method: str, tuned: Any, recipe: Any, batch: Mapping[str, Any], steps
             arguments = training_arguments(recipe.train, False, Path(out), deepspeed=None)
             arguments.save_strategy, arguments.disable_tqdm, arguments.logging_steps = "no", True, 10**6
             trainer = GeneratedAdapterTrainer(
-                model=tuned, args=arguments, train_dataset=rows, data_collator=lambda _: dict(batch), callbacks=[Around()],
-                optimizer_cls_and_kwargs=adapter_optimizer(tuned, recipe.train, recipe.adapter),
+                model=tuned, args=arguments, train_dataset=rows, data_collator=lambda _: dict(batch),
+                callbacks=[Around()], optimizer_cls_and_kwargs=adapter_optimizer(tuned, recipe.train, recipe.adapter),
             )  # fmt: skip
         trainer.train()
 
@@ -229,11 +235,10 @@ def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
 def real_sizes() -> list[dict[str, Any]]:
     """Step time of OP-LoRA over plain LoRA for LLaVA-1.5-7B at the presets' own batches, computed in two ways.
 
-    From this machine's costs: a decoder layer's forward and backward pass and its optimizers, as step_cost measured them
-    (seconds a token of the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and
-    numbers.  And from a GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the
-    optimizer by the bytes that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that
-    are ever on).  A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
+    From this machine's costs: a decoder layer's passes and its optimizers, as step_cost measured them (seconds a token of
+    the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and numbers.  And from a
+    GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the optimizer by the bytes
+    that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that are ever on).  A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
     """
     from mlplora_vlm.memory import adapter_numbers
     from mlplora_vlm.meta import meta_model
@@ -292,7 +297,14 @@ def table(result: Mapping[str, Any]) -> str:
     rows, speeds = [], []
     for method, row in methods.items():
         total = sum(row["peak"].values())
-        rows.append([method, *(f"{row['peak'][kind] / MIB:,.1f}" for kind in KINDS), f"{total / MIB:,.1f}", f"{total / plain:.2f}"])
+        rows.append(
+            [
+                method,
+                *(f"{row['peak'][kind] / MIB:,.1f}" for kind in KINDS),
+                f"{total / MIB:,.1f}",
+                f"{total / plain:.2f}",
+            ]
+        )
         ratio, reference = row["ratio"], methods[TRL]["tokens_per_second"]
         speeds.append([
             method, f"{row['tokens_per_second']:,.1f}", f"{ratio['median']:.2f} ({ratio['q1']:.2f}–{ratio['q3']:.2f})",
@@ -300,13 +312,31 @@ def table(result: Mapping[str, Any]) -> str:
         ])  # fmt: skip
     heads = ["peak of a step, MiB", *KINDS, "all", f"x {REFERENCE}"]
     parts = [markdown(heads, rows, right=len(heads) - 1)]
-    parts.append(markdown(["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's"], speeds, right=3))
+    parts.append(
+        markdown(["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's"], speeds, right=3)
+    )
     real = [
-        [one["preset"], one["method"], f"{one['adapter']:,}", name, f"{r['tokens']:,}", f"{r['here']:.3f}", f"{r['gpu']:.3f}"]
+        [
+            one["preset"],
+            one["method"],
+            f"{one['adapter']:,}",
+            name,
+            f"{r['tokens']:,}",
+            f"{r['here']:.3f}",
+            f"{r['gpu']:.3f}",
+        ]
         for one in result["real"]
         for name, r in one["ratios"].items()
     ]
-    heads = ["LLaVA-1.5-7B, computed", "generator", "adapter's numbers", "of", "tokens", "step x LoRA, this CPU's costs", "an A100's data sheet"]
+    heads = [
+        "LLaVA-1.5-7B, computed",
+        "generator",
+        "adapter's numbers",
+        "of",
+        "tokens",
+        "step x LoRA, this CPU's costs",
+        "an A100's data sheet",
+    ]
     parts.append(markdown(heads, real, right=3))
     return "\n\n".join(parts)
 

@@ -1,7 +1,7 @@
 """What `python -m recipes plan` foresees, against what a training really holds: bytes of live tensors at their peak.
 
-Each configuration of the demo's model trains three steps through the Trainer under DeepSpeed ZeRO-2, in a process of its own,
-on rows of Easy-VQA.  Every tensor counts from the first operation that returns it until its storage is freed
+Each configuration of the demo's model trains three steps through the Trainer under DeepSpeed ZeRO-2, in a process of
+its own, on rows of Easy-VQA.  Every tensor counts from the first operation that returns it until its storage is freed
 (`benchmarks.live_bytes`).  "resident" is the process's own largest memory, with Python, torch and all libraries.
 """
 
@@ -95,7 +95,7 @@ def _serve(pipe: Any, preset: str, overrides: list[str]) -> None:
         port = str(free.getsockname()[1])
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
                    "DS_ACCELERATOR": "cpu"}  # fmt: skip
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(sys.__stderr__):
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(sys.__stderr__):
         found = measured(load_recipe(RECIPE, preset, overrides))
     pipe.send(found | {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
 
@@ -118,7 +118,7 @@ def measured(recipe: Recipe) -> dict[str, Any]:
     engine["zero_optimization"]["reduce_bucket_size"] = foreseen_numbers(recipe).trained
     with tempfile.TemporaryDirectory() as out:
         arguments = training_arguments(recipe.train, recipe.model.dtype == "bfloat16", Path(out), deepspeed=engine)
-        arguments.save_strategy = "no"  # type: ignore[assignment]
+        arguments.save_strategy = "no"
         model = load_model(path, recipe.model)
         set_seed(0)
         tuned, _ = attach(model, recipe.adapter)
@@ -213,7 +213,14 @@ def table(result: Mapping[str, Any]) -> str:
         for row in result["rows"]
     ]
     worst = max(abs(row["ratio"] - 1) for row in result["rows"])
-    heads = ["configuration", "foreseen, MiB", "measured, MiB", "foreseen / measured", "plan says, MiB", "resident, MiB"]
+    heads = [
+        "configuration",
+        "foreseen, MiB",
+        "measured, MiB",
+        "foreseen / measured",
+        "plan says, MiB",
+        "resident, MiB",
+    ]
     return f"{markdown(heads, rows, right=5)}\n\nFurthest off: {100 * worst:.1f} %."
 
 

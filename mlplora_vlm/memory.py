@@ -129,8 +129,8 @@ def estimate(
 
     ``tokens`` is the longest row, picture tokens included; each row of a batch counts as that long, and has
     ``pictures`` for the vision tower (None: nobody counted them, and picture tokens fill the row).
-    ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes; ``on`` the share of the generator's hidden
-    units that have been on at some time.
+    ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes; ``on`` the share of the generator's
+    hidden units that have been on at some time.
     """
     card = card_of(model.config)
     seen = pictures or assumed_input(model, tokens)
@@ -226,7 +226,10 @@ def _count(tensors: Iterable[Tensor]) -> int:
 
 
 def number_size(base: ModelSection, hardware: HardwareSection) -> int:
-    """Bytes of a weight that is not quantised: 2 or 4; `auto` is bfloat16 on CUDA, and counts as float32 on the CPU, whose model is not known here."""
+    """Bytes of a weight that is not quantised: 2 or 4.
+
+    `auto` is bfloat16 on CUDA, and counts as float32 on the CPU, whose model is not known here.
+    """
     if base.dtype == "auto":
         return 2 if hardware.gpus else 4
     return 2 if base.dtype == "bfloat16" else 4

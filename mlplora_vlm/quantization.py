@@ -26,7 +26,7 @@ CODE, OUTER_CODE = 16 * 4, 256 * 4 + 4
 
 
 def quantization_config(settings: ModelSection, dtype: torch.dtype, card: FamilyCard) -> Any:
-    """What transformers is given; ``dtype`` is the model's, in which 4-bit weights compute unless the section says else.
+    """What transformers is given; ``dtype`` is the model's: 4-bit weights compute in it unless the section says else.
 
     4-bit: QLoRA's (arXiv 2305.14314).  8-bit: LLM.int8 (arXiv 2208.07339) with its outliers above 6 kept in half
     precision.
@@ -83,8 +83,6 @@ def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSec
 
     A wrong skip name is silent in transformers, and so is a module that was cast to fp32 beside them.
     """
-    from bitsandbytes.nn import Linear4bit
-
     layers = quantized_layers(model)
     wanted = layers_to_quantize(model, card)
     if odd := sorted(wanted ^ layers.keys()) or (not layers and ["none of them"]):
@@ -95,8 +93,9 @@ def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSec
         )
     four_bit = settings.quantization in FOUR_BIT
     for name, layer in layers.items():
-        kind = layer.weight.quant_state.quant_type if isinstance(layer, Linear4bit) else "int8"
-        nested = four_bit and kind in FOUR_BIT and layer.weight.quant_state.nested
+        state = getattr(layer.weight, "quant_state", None)  # 4-bit weights' alone
+        kind = state.quant_type if state else "int8"
+        nested = bool(state and state.nested)
         if kind != settings.quantization or (four_bit and nested != settings.double_quantization):
             raise MendableError(
                 f"the layer is {kind}{', double-quantised' * nested} and not as asked",

@@ -44,9 +44,8 @@ class GeneratedAdapterTrainer(Trainer):
     def __init__(self, *given: Any, lengths: Sequence[int] | None = None, **options: Any) -> None:
         super().__init__(*given, **options)
         self.lengths = lengths
-        if self.args.activation_checkpointing and not (self.args.activation_checkpointing_kwargs or {}).get(
-            "use_reentrant", False
-        ):
+        chosen: Any = self.args.activation_checkpointing_kwargs or {}
+        if self.args.activation_checkpointing and not chosen.get("use_reentrant", False):
             let_frozen_parts_be(self.model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

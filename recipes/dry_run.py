@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.demo.models import tiny_config
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.published import published_config, published_ids
 from mlplora_vlm.families.card import card_of
+from mlplora_vlm.families.published import published_config, published_ids
 from mlplora_vlm.memory import GIB, MemoryEstimate, estimate, number_size, peak
 from mlplora_vlm.weight_kinds import Kinds, planned_kinds, said
 from recipes.located_yaml import dump
@@ -60,7 +60,9 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = (), planner: Planner | Non
 
     planner = planner or Planner(recipe)
     memory, base = planner.memory(recipe), sum(p.numel() for p in planner.model.parameters())
-    kinds = planned_kinds(planner.model, card_of(planner.model.config), recipe.model, number_size(recipe.model, recipe.hardware))
+    kinds = planned_kinds(
+        planner.model, card_of(planner.model.config), recipe.model, number_size(recipe.model, recipe.hardware)
+    )
     with torch.device("meta"):  # PEFT would draw numbers first, and drop them
         adapted, layers = attach(meta_model(planner.config), recipe.adapter)
     trained = trained_numbers(adapted)

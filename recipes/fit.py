@@ -1,4 +1,4 @@
-"""What else a recipe could be: its memory under every ZeRO stage and quantised, what makes it fit, the largest batch."""
+"""What else a recipe could be: its memory by ZeRO stage and quantised, what makes it fit, the largest batch."""
 
 from __future__ import annotations
 
@@ -212,7 +212,9 @@ def show_fit(recipe: Recipe, planner: Planner, console: Console) -> None:
     if recipe.hardware.memory_gib:
         largest = largest_batch(recipe, planner)
         said = f"{largest} rows a process and micro-batch" if largest else "not even one row fits"
-        console.print(f"[bold]Largest batch[/]  {said}, all else as it is (train.batch_size is {recipe.train.batch_size})")
+        console.print(
+            f"[bold]Largest batch[/]  {said}, all else as it is (train.batch_size is {recipe.train.batch_size})"
+        )
 
 
 def _show_advice(advice: list[Advice], recipe: Recipe, console: Console) -> None:
@@ -241,7 +243,9 @@ def _table(recipe: Recipe, planner: Planner) -> Any:
     from rich.table import Table
 
     gpus = recipe.hardware.gpus
-    where = f"each of {gpus} GPUs" if gpus > 1 else "the GPU" if gpus else f"the host, {recipe.train.processes} processes"
+    where = (
+        f"each of {gpus} GPUs" if gpus > 1 else "the GPU" if gpus else f"the host, {recipe.train.processes} processes"
+    )
     table = Table(title=f"Memory of {where} while training, in GiB, by stage", title_justify="left")
     table.add_column("kind")
     columns: list[tuple[MemoryEstimate, Recipe]] = []
@@ -254,7 +258,9 @@ def _table(recipe: Recipe, planner: Planner) -> Any:
         if any(cells):
             table.add_row(row, *(f"{cell / GIB:.2f}" for cell in cells))
     table.add_section()
-    table.add_row("at most at once", *(f"{peak(found.gpu or found.host) / GIB:.2f}" for found, _ in columns), style="bold")
+    table.add_row(
+        "at most at once", *(f"{peak(found.gpu or found.host) / GIB:.2f}" for found, _ in columns), style="bold"
+    )
     if gpus:
         table.add_row("a host, all its processes", *(f"{peak(found.host) / GIB:.2f}" for found, _ in columns))
     table.add_row("answering", *(f"{peak(found.evaluation) / GIB:.2f}" for found, _ in columns))

@@ -1,7 +1,7 @@
 """What `selftest` checks: each a short training or product on a tiny model, against a reference in fp32 on the CPU.
 
-A check returns its figure; it fails where that is above its bound.  The reference of a training is the paper as it reads,
-with autograd through the MLPs, in one fp32 process on the CPU (`mlplora_vlm.generator.AutogradGenerator`).
+A check returns its figure; it fails where that is above its bound.  The reference of a training is the paper as it
+reads, with autograd through the MLPs, in one fp32 process on the CPU (`mlplora_vlm.generator.AutogradGenerator`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 MODEL = "demo/tiny-llava"
 STEPS, ROWS, RATE, EPS = 3, 4, 1e-2, 1e-3
-"""AdamW's eps is large, so that a gradient near zero does not turn another machine's rounding into a step of its own."""
+"""AdamW's eps is large, so that where a gradient is near zero another machine's rounding makes no step of its own."""
 ADAPTER = AdapterSection(rank=3, alpha=6, generator=GeneratorSection(hidden=16, z_dim=7))
-"""So wide that no layer begins with every hidden unit off: such a layer keeps PEFT's start, which the reference does not."""
+"""So wide that no layer begins with every hidden unit off: such a one keeps PEFT's start, the reference does not."""
 EXACT, HALF, ROUGH = 1e-4, 0.2, 0.3
 """Bounds of the relative error of the whole update: fp32; half precision; 8-bit moments."""
 
@@ -157,9 +157,7 @@ def error_of_update(got: Tensors, start: Tensors, end: Tensors) -> float:
     return float((flat(got) - flat(end)).norm() / (flat(end) - flat(start)).norm())
 
 
-def bare_loop(
-    precision: str = "float32", choices: Mapping[str, Any] | None = None, **generator: Any
-) -> float:
+def bare_loop(precision: str = "float32", choices: Mapping[str, Any] | None = None, **generator: Any) -> float:
     """The optimizer in a bare loop on this machine's best device, against the oracle.
 
     ``precision``: of the passes, by autocast (float16 with torch's GradScaler); weights and adapter are fp32.
@@ -187,7 +185,7 @@ def bare_loop(
 
 
 def engine(stage: int, offload: bool = False, choices: Mapping[str, Any] | None = None, **train: Any) -> float:
-    """`mlplora_vlm.training.train` under ZeRO with the ranks there are, every rank on the same rows, against the oracle."""
+    """`mlplora_vlm.training.train` under ZeRO with the ranks there are, all on the same rows, against the oracle."""
     import torch
 
     from mlplora_vlm.load import load_model
@@ -197,12 +195,13 @@ def engine(stage: int, offload: bool = False, choices: Mapping[str, Any] | None 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     world, choices = int(os.environ["WORLD_SIZE"]), {"dtype": "float32", **(choices or {})}
     settings = TrainSection(**{
-        "learning_rate": RATE, "adam_eps": EPS, "max_steps": STEPS, "batch_size": ROWS, "warmup": 0.0, "max_grad_norm": 0.0,
-        "schedule": "constant_with_warmup", "zero_stage": stage, "offload": offload, "processes": world, **train,
+        "learning_rate": RATE, "adam_eps": EPS, "max_steps": STEPS, "batch_size": ROWS, "warmup": 0.0,
+        "max_grad_norm": 0.0, "schedule": "constant_with_warmup", "zero_stage": stage,
+        "offload": offload, "processes": world, **train,
     })  # fmt: skip
     with tempfile.TemporaryDirectory() as out:
         arguments = training_arguments(settings, choices["dtype"] == "bfloat16", Path(out))
-        arguments.save_strategy = "no"  # type: ignore[assignment]
+        arguments.save_strategy = "no"
         model = attached(load_model(folder(), ModelSection(id=MODEL, **choices)))
         rows = [{"row": number} for number in range(ROWS * world * STEPS)]
         trainer = train_adapter(model, rows, lambda _: dict(batch()), settings, ADAPTER, arguments)
@@ -302,6 +301,8 @@ CHECKS: dict[str, Check] = {
     "ZeRO-3": Check("weights partitioned too", EXACT, lambda: engine(3), ranks=True),
     "ZeRO-2, NF4": Check("a 4-bit base on every rank", 1e-3, lambda: engine(2, choices={"quantization": "nf4"}),
                          ranks=True),
+    "ZeRO-2, int8": Check("an 8-bit base on every rank", 1e-2, lambda: engine(2, choices={"quantization": "int8"}),
+                          ranks=True),
     "ZeRO-2, bf16": Check("fp32 masters", HALF, lambda: engine(2, choices={"dtype": "bfloat16"}), ranks=True),
     "ZeRO-2, checkpointing": Check("non-reentrant", EXACT, lambda: engine(2, gradient_checkpointing=True), ranks=True),
     "ZeRO-2, offload": Check("optimizer states in host memory", EXACT, lambda: engine(2, offload=True),

@@ -1,6 +1,6 @@
 """What a run would adapt, hold in memory and start; without weights or GPU.
 
-Memory is foreseen by kind, for each ZeRO stage and for a 4-bit base.  Where it does not fit, what to change stands there,
+Memory is foreseen by kind, for each ZeRO stage and for a 4-bit base.  Where it does not fit, what to change is said,
 cheapest first, with what each change saves; and the largest batch that fits.  Exits with 1 where it does not fit.
 """
 

@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
 
     wanted = given.only or list(CHECKS)
     alone = [name for name in wanted if not CHECKS[name].ranks]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(max(1, min(4, len(os.sched_getaffinity(0)) // 2))) as several:
         found |= zip(alone, several.map(row_of, alone), strict=True)
     found |= {name: row_of(name) for name in wanted if CHECKS[name].ranks}  # these take all GPUs
@@ -99,12 +99,16 @@ def checked(name: str, seconds: float) -> dict[str, Any]:
         return row | {"result": "failed", "why": f"not done after {seconds:g} seconds", "said": errors[-2000:]}
     if status or len(figures) < ranks:
         told = [words for words in errors.splitlines() if words.strip()]
-        last = next((words for words in reversed(told) if "Error" in words), told[-1] if told else f"exit code {status}")
+        last = next(
+            (words for words in reversed(told) if "Error" in words), told[-1] if told else f"exit code {status}"
+        )
         return row | {"result": "failed", "why": last.strip()[:300], "said": errors[-4000:]}
     figure = max(figures)
     passed = figure <= check.bound  # NaN is not
-    return row | {"result": "passed" if passed else "failed", "figure": figure if figure == figure else None} | (
-        {} if passed else {"why": f"{figure:.1e} is above {check.bound:.0e}"}
+    return (
+        row
+        | {"result": "passed" if passed else "failed", "figure": figure if figure == figure else None}
+        | ({} if passed else {"why": f"{figure:.1e} is above {check.bound:.0e}"})
     )
 
 
@@ -140,7 +144,16 @@ def environment() -> dict[str, Any]:
 
     from mlplora_vlm import provenance
 
-    packages = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "accelerate", "flash-attn", "liger-kernel")
+    packages = (
+        "torch",
+        "transformers",
+        "peft",
+        "bitsandbytes",
+        "deepspeed",
+        "accelerate",
+        "flash-attn",
+        "liger-kernel",
+    )
     gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     return {
         "commit": provenance.commit(),
@@ -160,7 +173,9 @@ def line(row: dict[str, Any]) -> str:
     figure = f"{row['figure']:.1e} (bound {row['bound']:.0e})" if row.get("figure") is not None else ""
     took = f"{row['seconds']:.0f} s" if "seconds" in row else ""
     ranks = f"{row['ranks']} ranks" if row.get("ranks", 1) > 1 else ""
-    return "  ".join(part for part in (f"{row['result']:8}{row['check']:26}", figure, row.get("why", ""), ranks, took) if part)
+    return "  ".join(
+        part for part in (f"{row['result']:8}{row['check']:26}", figure, row.get("why", ""), ranks, took) if part
+    )
 
 
 def text(report: dict[str, Any]) -> str:
@@ -175,5 +190,3 @@ def text(report: dict[str, Any]) -> str:
     rows = [line(row) for row in report["checks"]]
     said = [f"\n{row['check']}:\n{row['said']}" for row in report["checks"] if row.get("said")]
     return "\n".join([*heads, *rows, *said, ""])
-
-

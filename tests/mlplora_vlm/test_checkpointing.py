@@ -21,7 +21,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build(tmp_path_factory.mktemp("tiny")))
 
 
-def gradients(base: str, out: Path, on: tuple[Any, ...], recompute: bool) -> tuple[dict[str, torch.Tensor], list[bool]]:
+def gradients(
+    base: str, out: Path, on: tuple[Any, ...], recompute: bool
+) -> tuple[dict[str, torch.Tensor | None], list[bool]]:
     """What is trained has these gradients; and of every output of the tower whether it asks for one."""
     torch.manual_seed(0)
     model, _ = attach(load_model(base, ModelSection(id=base, dtype="float32")), AdapterSection(rank=3, on=on))
@@ -53,7 +55,12 @@ def gradients(base: str, out: Path, on: tuple[Any, ...], recompute: bool) -> tup
 def test_checkpointing_changes_no_gradient_and_wakes_no_tower(base: str, tmp_path: Path, on: tuple[Any, ...]) -> None:
     plain, _ = gradients(base, tmp_path, on, recompute=False)
     recomputed, asked = gradients(base, tmp_path, on, recompute=True)
-    assert plain.keys() == recomputed.keys() and all(g is not None and g.any() for g in plain.values())
-    for name, gradient in plain.items():
+    assert plain.keys() == recomputed.keys()
+    learnt = {
+        name: gradient for name, gradient in plain.items() if gradient is not None
+    }  # LLaVA drops a layer's output
+    assert learnt.keys() == {name for name, gradient in recomputed.items() if gradient is not None}
+    assert len(learnt) >= len(plain) / 2 and all(gradient.any() for gradient in learnt.values())
+    for name, gradient in learnt.items():
         torch.testing.assert_close(recomputed[name], gradient, rtol=1e-5, atol=1e-7)
     assert asked and any(asked) == ("vision" in on)

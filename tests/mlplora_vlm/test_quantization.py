@@ -34,7 +34,9 @@ def section(base: str, kind: str, double: bool = True, dtype: Any = "float32") -
 
 @pytest.mark.parametrize(("kind", "double"), KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_only_language_layers_are_quantised_and_nothing_else_changes(base: str, kind: str, double: bool, dtype: str) -> None:
+def test_only_language_layers_are_quantised_and_nothing_else_changes(
+    base: str, kind: str, double: bool, dtype: str
+) -> None:
     settings = section(base, kind, double, dtype)
     model = load_model(base, settings)
     layers = quantized_layers(model)
@@ -94,7 +96,9 @@ def test_embeddings_that_were_cast_to_fp32_are_refused(base: str) -> None:
 def test_what_a_class_itself_keeps_in_fp32_may_be(base: str) -> None:
     weight = SimpleNamespace(is_floating_point=lambda: True, element_size=lambda: 4)
     model: Any = SimpleNamespace(
-        _keep_in_fp32_modules={"router"}, _keep_in_fp32_modules_strict=None, named_parameters=lambda: [("a.router.weight", weight)]
+        _keep_in_fp32_modules={"router"},
+        _keep_in_fp32_modules_strict=None,
+        named_parameters=lambda: [("a.router.weight", weight)],
     )
     check_unchanged(model, torch.bfloat16)
 
