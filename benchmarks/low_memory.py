@@ -235,10 +235,11 @@ def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
 def real_sizes() -> list[dict[str, Any]]:
     """Step time of OP-LoRA over plain LoRA for LLaVA-1.5-7B at the presets' own batches, computed in two ways.
 
-    From this machine's costs: a decoder layer's passes and its optimizers, as step_cost measured them (seconds a token of
-    the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and numbers.  And from a
-    GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the optimizer by the bytes
-    that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that are ever on).  A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
+    From this machine's costs: a decoder layer's passes and its optimizers, as step_cost measured them (seconds a token
+    of the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and numbers.  And from
+    a GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the optimizer by the
+    bytes that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that are ever on).
+    A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
     """
     from mlplora_vlm.memory import adapter_numbers
     from mlplora_vlm.meta import meta_model
