@@ -121,10 +121,10 @@ def table(result: Mapping[str, Any]) -> str:
     rows = []
     for row in result["rows"]:
         copy = result["bytes"] * (2 if row["dtype"] == "float32" else 1)
-        cells = [row[key] / MIB for key in ("held", "mapped")]
+        most = {key: max(row[key], row[f"end_{key}"]) for key in ("held", "mapped")}
         rows.append([
-            f"loaded as {row['dtype']}", str(row["processes"]), *(f"{cell:,.0f}" for cell in cells),
-            f"{(row['held'] + row['mapped']) / copy:.2f}",
+            f"loaded as {row['dtype']}", str(row["processes"]), *(f"{size / MIB:,.0f}" for size in most.values()),
+            f"{sum(most.values()) / copy:.2f}",
         ])  # fmt: skip
     heads = [
         f"files of {result['bytes'] / MIB:,.0f} MiB, bfloat16",
