@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -110,7 +111,10 @@ def allocated(run: Callable[[], object]) -> int:
 
 
 def living() -> dict[int, tuple[int, Tensor]]:
-    """Every storage that a tensor of Python's holds: its address → (bytes, one of its tensors)."""
+    """Every storage that a tensor of Python's holds: its address → (bytes, one of its tensors).
+
+    Those that a compiler makes up while it traces hold nothing.
+    """
     gc.collect()
-    tensors = [t for t in gc.get_objects() if issubclass(type(t), Tensor)]
+    tensors = [t for t in gc.get_objects() if issubclass(type(t), Tensor) and not isinstance(t, FakeTensor)]
     return {t.untyped_storage()._cdata: (t.untyped_storage().nbytes(), t) for t in tensors}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,26 +65,45 @@ class Passes:
         self.recurrent = self.delta_rule | {number for number, kind in kinds.items() if kind == "conv"}
 
     def kept(self, adapter: AdapterSection, checkpointing: bool) -> int:
-        """What training leaves for the backward pass, and the passing need of one layer; logits apart.
+        """What a batch's forward pass leaves for the backward pass; logits apart.
 
-        With checkpointing only each layer's input stays, and one layer at a time is whole.  That goes for the vision
-        tower too, adapted or not: transformers makes its patches ask for gradients.  Without checkpointing a tower
-        without adapters leaves its layers' outputs, until the features are picked.
+        With checkpointing only each layer's input stays.  A tower without adapters keeps nothing: it needs one layer at
+        a time, and its layers' outputs until the features are picked, before the language model has kept anything.
         """
         found = targets(self.model, adapter, self.card)
-        language = stack(self.model, self.card, "language", found.get("language", ()))
-        tower = stack(self.model, self.card, "vision", found.get("vision", ()))
-        left = [self._left("language", layer, adapter) for layer in language]
-        row = _stack_bytes(language, left, self.tokens, self.size, inputs_only=checkpointing)
-        left = [self._left("vision", layer, adapter) for layer in tower]
-        inputs_only = checkpointing or "vision" not in found
-        row += _stack_bytes(tower, left, self.pictures.positions, self.size, inputs_only)
-        row += self._projector(tower[0].width, found.get("projector", ()), adapter)
+        language, tower = (self._stack(part, found, adapter) for part in ("language", "vision"))
+        row: float = _left_bytes(*language, self.tokens, self.size, checkpointing)
+        seeing = _left_bytes(*tower, self.pictures.positions, self.size, checkpointing or "vision" not in found)
+        if "vision" in found:
+            row += seeing
+        else:
+            row = max(row, seeing + max(tower[1]))
+        row += self._projector(tower[0][0].width, found.get("projector", ()), adapter)
         if self.crossing:  # the picture's features
-            row += self.pictures.positions * language[0].width * self.size
+            row += self.pictures.positions * language[0][0].width * self.size
+        return round(self.batch * row)
+
+    def at_work(self, adapter: AdapterSection, checkpointing: bool) -> int:
+        """What exists besides while one layer runs, backward too: its widest gradients; a checkpointed layer in whole;
+        the weight that a quantised one is turned into; the copies that an adapter's kind makes of a weight.
+        """
+        found = targets(self.model, adapter, self.card)
+        row = 0
+        for part, positions in (("language", self.tokens), ("vision", self.pictures.positions)):
+            if part == "language" or part in found:
+                layers, left = self._stack(part, found, adapter)
+                widest = 2 * self.size * positions * max(layer.mlp.writes for layer in layers)
+                row = max(row, widest + (max(left) if checkpointing else 0))
         linears: list[Any] = [self.model.get_submodule(name) for names in found.values() for name in names]
-        copied = KINDS[adapter.kind].weight_copies * max(linear.weight.numel() for linear in linears)
-        return round(self.batch * row + self.size * copied)
+        copies = KINDS[adapter.kind].weight_copies + (self.base.quantization != "none")
+        return self.batch * row + self.size * copies * max(linear.weight.numel() for linear in linears)
+
+    def _stack(
+        self, part: str, found: Mapping[str, Sequence[str]], adapter: AdapterSection
+    ) -> tuple[list[Layer], list[int]]:
+        """A part's layers, and what each of them leaves of one row."""
+        layers = stack(self.model, self.card, part, found.get(part, ()))
+        return layers, [self._left(part, layer, adapter) for layer in layers]
 
     def answering(self, new_tokens: int) -> dict[str, int]:
         """What questions need beside the weights: nothing is kept but keys, values and one layer's work."""
@@ -166,15 +185,15 @@ class Passes:
         return round(left)
 
 
-def logit_bytes(model: PreTrainedModel, rows: int, size: int) -> int:
-    """Logits over the vocabulary for every token, as transformers computes them; ``rows`` is batch x tokens.
+def logit_bytes(model: PreTrainedModel, rows: int) -> int:
+    """Logits over the vocabulary for every token, as transformers computes the loss; ``rows`` is batch x tokens.
 
-    They exist as the model's own, an fp32 copy where that differs, the log-softmax, and its gradient in fp32; where
-    the model caps them, as its tanh and what that is taken of too.
+    At most three in fp32 exist at once, whatever the model's precision: the log-softmax, its gradient and that of the
+    logits.  Where the model caps them, so do their tanh and what that is taken of.
     """
-    each = size + (4 if size != 4 else 0) + 4 + 4
+    each = 3 * 4
     if getattr(model.config.get_text_config(), "final_logit_softcapping", None):
-        each += 2 * size
+        each += 2 * 4
     return rows * vocabulary(model) * each
 
 
@@ -184,12 +203,9 @@ def vocabulary(model: PreTrainedModel) -> int:
     return int(head.weight.shape[0])
 
 
-def _stack_bytes(layers: Sequence[Layer], left: Sequence[int], tokens: int, size: int, inputs_only: bool) -> int:
-    """Every layer whole, or one and the inputs of all; and the widest gradients."""
-    widest = 2 * size * tokens * max(layer.mlp.writes for layer in layers)
-    if inputs_only:
-        return widest + tokens * size * sum(layer.width for layer in layers) + max(left)
-    return widest + sum(left)
+def _left_bytes(layers: Sequence[Layer], left: Sequence[int], tokens: int, size: int, inputs_only: bool) -> int:
+    """Every layer whole, or the inputs of all."""
+    return tokens * size * sum(layer.width for layer in layers) if inputs_only else sum(left)
 
 
 def _attention_numbers(block: Block) -> int:

@@ -1,16 +1,16 @@
-"""Loads a base model and its processor as the recipe says: precision, 4-bit weights, attention implementation."""
+"""Loads a base model and its processor as the recipe says: precision, quantised weights, attention implementation."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.card import FamilyCard, card_of
+from mlplora_vlm.families.card import card_of
 from mlplora_vlm.families.processor import FamilyProcessor
+from mlplora_vlm.quantization import FOUR_BIT, check_quantized, check_unchanged, quantization_config
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +28,12 @@ class ModelSection:
     """The hub revision (a commit pins it)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on CUDA and on CPUs with AMX, else float32."""
-    quantization: Literal["none", "nf4"] = "none"
-    """nf4: frozen 4-bit base weights (QLoRA), double quantisation."""
+    quantization: Literal["none", "nf4", "fp4", "int8"] = "none"
+    """The frozen base weights of the language layers: nf4 or fp4, 4 bits (QLoRA); int8, 8 bits (LLM.int8)."""
+    double_quantization: bool = True
+    """4 bits: the scales of the weights are quantised too, which saves 0.37 bits a weight."""
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """4 bits: what the weights are turned into for each product; auto: the model's dtype."""
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """auto: what transformers chooses for the model."""
     picture_tokens: int | None = None
@@ -47,6 +51,19 @@ class ModelSection:
                 "picture_tokens must be at least 1",
                 "256 to 2048 are usual; null: no bound",
             )
+        if self.quantization not in FOUR_BIT:
+            if not self.double_quantization:
+                yield (
+                    "double_quantization",
+                    f"double quantisation is for 4-bit weights, and quantization is {self.quantization}",
+                    "leave double_quantization out, or use quantization=nf4",
+                )
+            if self.compute_dtype != "auto":
+                yield (
+                    "compute_dtype",
+                    f"a compute type is for 4-bit weights, and quantization is {self.quantization}",
+                    "set dtype instead: the model computes in it",
+                )
 
 
 def resolve_dtype(dtype: str) -> torch.dtype:
@@ -67,8 +84,10 @@ def _cpu_multiplies_bf16() -> bool:
 def load_model(path: str, settings: ModelSection, device: str | None = None) -> PreTrainedModel:
     """The base model, frozen or not as transformers has it, in the recipe's precision.
 
-    ``path`` is a hub id or a folder; ``device`` places it (None: where transformers leaves it, as DeepSpeed wants).
-    Raises `MendableError` where the model cannot be had, or other modules than the card's are 4-bit.
+    ``path`` is a hub id or a folder; ``device`` places it (None: this process's GPU; where ZeRO-3 partitions
+    it or there is none, where transformers leaves it).  On a CPU and in the files' own precision its weights are the
+    files' pages, which all processes share.
+    Raises `MendableError` where the model cannot be had, or other modules than the card's are quantised.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -78,9 +97,11 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
         card = card_of(AutoConfig.from_pretrained(path, **options))
         if settings.attn_implementation != "auto":
             options["attn_implementation"] = settings.attn_implementation
-        if settings.quantization == "nf4":
-            options["quantization_config"] = nf4(dtype, card)
+        if settings.quantization != "none":
+            options["quantization_config"] = quantization_config(settings, dtype, card)
             options["device_map"] = {"": device or local_device()}
+        elif device is None and _straight_to_gpu():
+            options["device_map"] = {"": local_device()}
         with card.loading():
             model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except OSError as error:
@@ -89,11 +110,12 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
             f"model.id {path!r}",
             "check the id, the network and, for a gated model, `hf auth login`",
         ) from error
-    if settings.quantization == "nf4":
-        for layer in check_quantized(model, card):
+    if settings.quantization != "none":
+        for layer in check_quantized(model, card, settings):
             # on a CPU with AVX-512 it would repack its weights at the first answer: refused for widths that 32 does
             # not divide, and a training that goes on after an evaluation would read the repacked ones
             layer.support_avx512bf16_for_cpu = False
+        check_unchanged(model, dtype)
     elif device:
         model.to(device)  # type: ignore[arg-type]
     if settings.picture_tokens is not None and card.mirrored:
@@ -141,29 +163,11 @@ def local_device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if best_device() == "cuda" else "cpu"
 
 
-def nf4(dtype: torch.dtype, card: FamilyCard) -> Any:
-    """QLoRA's NF4 with double quantisation (arXiv 2305.14314)."""
-    from transformers import BitsAndBytesConfig
+def _straight_to_gpu() -> bool:
+    """Whether weights are loaded to this process's GPU one by one, so that the host never holds a copy a process.
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(card.unquantized),
-    )
+    Not under ZeRO-3, which partitions them as they come: there the first process alone reads the files.
+    """
+    from transformers.integrations import is_deepspeed_zero3_enabled
 
-
-def check_quantized(model: PreTrainedModel, card: FamilyCard) -> list[Any]:
-    """The 4-bit layers; raises `MendableError` unless they are language layers: a wrong skip name is silent."""
-    from bitsandbytes.nn import Linear4bit
-
-    four_bit = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
-    odd = sorted(name for name in four_bit if not re.fullmatch(card.language, name))
-    if odd or not four_bit:
-        raise MendableError(
-            f"{len(four_bit)} modules are 4-bit, {len(odd)} of them are not language layers",
-            f"mlplora_vlm/families/ card {card.model_type!r} unquantized",
-            f"name their full paths there: {odd[:4]}",
-        )
-    return list(four_bit.values())
+    return best_device() == "cuda" and not is_deepspeed_zero3_enabled()

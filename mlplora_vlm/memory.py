@@ -6,16 +6,17 @@ counted exactly; activations follow `activation_bytes`; four figures are assumpt
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mlplora_vlm.activation_bytes import Passes, TowerInput, assumed_input, logit_bytes
-from mlplora_vlm.attach import AdapterSection
+from mlplora_vlm.attach import AdapterSection, GeneratorSection
 from mlplora_vlm.families.card import FamilyCard, card_of
 from mlplora_vlm.load import ModelSection
 from mlplora_vlm.optimizer_bytes import EVER_ON, LayerSize, generator_bytes, layer_sizes, plain_moment_bytes
+from mlplora_vlm.weight_kinds import planned_kinds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,13 +35,13 @@ HOST_WORKER = GIB // 2
 ALLOCATOR_SLACK = 0.05
 """Assumption: share of everything else that the caching allocator loses to fragments."""
 
+LEFT, LOSS, WORK, STEP = "activations", "logits", "layer at work", "generator step"
+"""Kinds that do not exist all the time: see `peak`."""
+
 BUCKET = int(5e8)
 """DeepSpeed's default `reduce_bucket_size`, in elements; on a GPU its buffer is allocated in full."""
 MAX_LIVE = int(1e9)
 """DeepSpeed's default `stage3_max_live_parameters`: weights that ZeRO-3 may hold gathered at once."""
-
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Bytes a 4-bit weight: half a byte, one 8-bit constant a block of 64, one fp32 constant a block of 256 of those."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,20 @@ class MemoryEstimate:
 
     def needed(self, hardware: HardwareSection) -> int:
         """The larger need of training and evaluation on the memory that ``hardware`` states, in bytes."""
-        return max(sum((self.gpu if hardware.gpus else self.host).values()), sum(self.evaluation.values()))
+        return max(peak(self.gpu if hardware.gpus else self.host), peak(self.evaluation))
 
     def fits(self, hardware: HardwareSection) -> bool:
         """Whether the stated memory suffices; True where none is stated."""
         return hardware.memory_gib == 0 or self.needed(hardware) <= hardware.memory_gib * GIB
+
+
+def peak(kinds: Mapping[str, int]) -> int:
+    """The most that is held at once, of what `estimate` returns.
+
+    What always is; and the activations with the loss's logits, or with one layer at work; or the optimizer's step.
+    """
+    left, loss, work, step = (kinds.get(kind, 0) for kind in (LEFT, LOSS, WORK, STEP))
+    return sum(kinds.values()) - left - loss - work - step + max(left + max(loss, work), step)
 
 
 def estimate(
@@ -113,18 +123,20 @@ def estimate(
     eval_batch: int = 1,
     new_tokens: int = 16,
     zero: Mapping[str, Any] | None = None,
+    on: float = EVER_ON,
 ) -> MemoryEstimate:
     """The memory of a run of ``model`` (without adapter; the meta device will do).
 
     ``tokens`` is the longest row, picture tokens included; each row of a batch counts as that long, and has
     ``pictures`` for the vision tower (None: nobody counted them, and picture tokens fill the row).
-    ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes.
+    ``zero`` is DeepSpeed's ``zero_optimization`` block, for its buffer sizes; ``on`` the share of the generator's
+    hidden units that have been on at some time.
     """
     card = card_of(model.config)
     seen = pictures or assumed_input(model, tokens)
     numbers = adapter_numbers(model, adapter)
     gpus, processes = hardware.gpus, train.processes
-    world, size = gpus or processes, _bytes_per_number(base, hardware)
+    world, size = gpus or processes, number_size(base, hardware)
     n, stage = numbers.trained, train.zero_stage
     whole_weights = weight_bytes(model, card, base, size)
     shard = 1 if stage == 0 else world  # what every process holds of the optimizer's states
@@ -134,14 +146,14 @@ def estimate(
     optimizer = {"fp32 masters": 4 * n // shard if stage else 0, "plain moments": plain // shard}
     per_adapter = 4 if stage == 0 else size  # stage 0 has no masters: what is trained is itself kept in fp32
     attached = numbers.added * per_adapter + numbers.of_base * (per_adapter - size) + numbers.frozen * size
+    passes = Passes(model, base, train.batch_size, tokens, seen, size)
     device = {
         "base weights": weights,
         "adapter": attached // (world if stage == 3 else 1),
         "gradients": _gradient_bytes(n, stage, size, world),
-        "activations": Passes(model, base, train.batch_size, tokens, seen, size).kept(
-            adapter, train.gradient_checkpointing
-        ),
-        "logits": 0 if train.liger_kernel else logit_bytes(model, train.batch_size * tokens, size),
+        LEFT: passes.kept(adapter, train.gradient_checkpointing),
+        WORK: passes.at_work(adapter, train.gradient_checkpointing),
+        LOSS: 0 if train.liger_kernel else logit_bytes(model, train.batch_size * tokens),
         "engine buffers": _engine_bytes(model, n, stage, size, zero or {}, on_gpu=gpus > 0),
     }
     host: dict[str, int] = {}
@@ -150,7 +162,7 @@ def estimate(
     (host if train.offload else device).update(optimizer)
     if numbers.layers:
         generator = generator_bytes(
-            numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum, EVER_ON
+            numbers.layers, adapter.generator, stage, world, train.optimizer, train.momentum, on
         )
         (host if train.offload or adapter.generator.device == "cpu" else device).update(generator)
     host["processes"] = HOST_PROCESS + train.workers * HOST_WORKER
@@ -169,28 +181,23 @@ def estimate(
 
 
 def weight_bytes(model: PreTrainedModel, card: FamilyCard, base: ModelSection, size: int) -> int:
-    """The base's weights on one device, tied ones once.
-
-    Under NF4 the weights of Linears that the card does not keep are 4-bit, as `load.load_model` has transformers do it;
-    the rest have ``size`` bytes a number.
-    """
-    import torch
-    from transformers.quantizers.quantizers_utils import should_convert_module
-
-    four_bit = set()
-    if base.quantization == "nf4":
-        kept = [*card.unquantized, *(model._keep_in_fp32_modules or ())]
-        for name, module in model.named_modules():
-            if type(module) is torch.nn.Linear and should_convert_module(name, kept):
-                four_bit.add(f"{name}.weight")
-    parameters = sum(
-        math.ceil(p.numel() * (NF4_BYTES if name in four_bit else size)) for name, p in model.named_parameters()
-    )
-    return parameters + sum(4 * buffer.numel() for buffer in model.buffers())
+    """The base's weights on one device, tied ones once; ``size``: bytes of a number that is not quantised."""
+    return sum(planned_kinds(model, card, base, size).values())
 
 
 def adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterNumbers:
-    """Counted on an adapter that is really attached, to a copy of ``model`` on the meta device."""
+    """Counted on an adapter that is really attached, to a copy of ``model`` on the meta device; once for each two."""
+    known = _NUMBERS.setdefault(model, {})
+    key = replace(adapter, generator=GeneratorSection(), init_from=None)  # what else is chosen changes no number
+    if key not in known:
+        known[key] = _adapter_numbers(model, key)
+    return known[key]
+
+
+_NUMBERS: WeakKeyDictionary[PreTrainedModel, dict[AdapterSection, AdapterNumbers]] = WeakKeyDictionary()
+
+
+def _adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterNumbers:
     import torch
 
     from mlplora_vlm.attach import attach
@@ -200,7 +207,7 @@ def adapter_numbers(model: PreTrainedModel, adapter: AdapterSection) -> AdapterN
     bare = meta_model(model.config)
     own = {id(p) for p in (*bare.parameters(), *bare.buffers())}
     with torch.device("meta"):  # PEFT would draw numbers first, and drop them
-        attached, _ = attach(bare, replace(adapter, init_from=None))
+        attached, _ = attach(bare, adapter)
     trained = [p for p in attached.parameters() if p.requires_grad]
     layers = layer_sizes(adapter_groups(attached, generated=adapter.generated, b_lr_ratio=adapter.b_lr_ratio))
     return AdapterNumbers(
@@ -218,8 +225,11 @@ def _count(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() for t in tensors)
 
 
-def _bytes_per_number(base: ModelSection, hardware: HardwareSection) -> int:
-    """2 or 4; `auto` is bfloat16 on CUDA, and counts as float32 on the CPU, whose model is not known here."""
+def number_size(base: ModelSection, hardware: HardwareSection) -> int:
+    """Bytes of a weight that is not quantised: 2 or 4.
+
+    `auto` is bfloat16 on CUDA, and counts as float32 on the CPU, whose model is not known here.
+    """
     if base.dtype == "auto":
         return 2 if hardware.gpus else 4
     return 2 if base.dtype == "bfloat16" else 4
@@ -251,7 +261,7 @@ def _engine_bytes(model: PreTrainedModel, n: int, stage: int, size: int, zero: M
 
 def _on_gpu(kinds: dict[str, int]) -> dict[str, int]:
     """With CUDA's own need and the allocator's loss."""
-    return kinds | {"CUDA context": CUDA_CONTEXT, "allocator slack": round(ALLOCATOR_SLACK * sum(kinds.values()))}
+    return kinds | {"CUDA context": CUDA_CONTEXT, "allocator slack": round(ALLOCATOR_SLACK * peak(kinds))}
 
 
 def _present(kinds: dict[str, int]) -> dict[str, int]:

@@ -162,7 +162,7 @@ class Merging:
         """The weights that it goes into."""
         self.translation = Translation(self.base, meta_model(config, self.dtype), self.dtype)
         self.adapted = Adapted(meta_model(config, self.dtype), adapter)
-        self.seen = _FourBit(config, settings) if four_bit else None
+        self.seen = _Quantized(config, settings) if four_bit else None
 
     def files(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """(a file of the base, its tensors with the adapter in them) for every file; one is in memory at a time.
@@ -293,21 +293,22 @@ def _fill(tuned: PeftModel, tensors: dict[str, Tensor]) -> None:
                 getattr(module, side)["default"] = tensors[saved].float()
 
 
-class _FourBit:
+class _Quantized:
     """What the base's weights are once they have been quantized as training loaded them, on the same kind of device."""
 
     def __init__(self, config: PreTrainedConfig, settings: ModelSection) -> None:
         from transformers.quantizers.auto import AutoHfQuantizer
 
         from mlplora_vlm.families.card import card_of
-        from mlplora_vlm.load import best_device, check_quantized, nf4
+        from mlplora_vlm.load import best_device
         from mlplora_vlm.meta import meta_model
+        from mlplora_vlm.quantization import check_quantized, quantization_config
 
         dtype, card, self.device = resolve_dtype(settings.dtype), card_of(config), best_device()
         self.model = meta_model(config, dtype)
-        self.quantizer = AutoHfQuantizer.from_config(nf4(dtype, card), pre_quantized=False)
+        self.quantizer = AutoHfQuantizer.from_config(quantization_config(settings, dtype, card), pre_quantized=False)
         self.quantizer.preprocess_model(model=self.model, dtype=dtype, device_map={"": self.device})
-        check_quantized(self.model, card)
+        check_quantized(self.model, card, settings)
 
     def seen(self, name: str, tensor: Tensor) -> Tensor:
         """A tensor of the model as training's forward saw it."""

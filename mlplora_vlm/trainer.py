@@ -26,6 +26,17 @@ DECAY = 0.2
 """Share of the steps over which warmup_stable_decay decays."""
 
 
+def let_frozen_parts_be(model: Any) -> None:
+    """Checkpointing that leaves what is before the first adapter without gradients, as training without it does.
+
+    transformers makes the outputs of all embeddings ask for gradients, those of a frozen vision tower's patches too:
+    reentrant checkpointing would else give none to anyone, while the non-reentrant one needs no such help.  The tower
+    would keep its layers' inputs and run backward for nothing.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base.enable_input_require_grads = lambda: None
+
+
 class GeneratedAdapterTrainer(Trainer):
     """A Trainer for a PEFT model and ``optimizer_cls_and_kwargs`` with `GeneratedAdapterOptimizer`.
 
@@ -42,6 +53,9 @@ class GeneratedAdapterTrainer(Trainer):
     ) -> None:
         super().__init__(*given, **options)
         self.lengths, self.generator_from = lengths, generator_from
+        chosen: Any = self.args.activation_checkpointing_kwargs or {}
+        if self.args.activation_checkpointing and not chosen.get("use_reentrant", False):
+            let_frozen_parts_be(self.model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.lengths is None:
@@ -64,6 +78,16 @@ class GeneratedAdapterTrainer(Trainer):
         if self.args.lr_scheduler_type == SchedulerType.WARMUP_STABLE_DECAY:
             self.args.lr_scheduler_kwargs = {"num_decay_steps": round(DECAY * num_training_steps)}
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Under ZeRO 0-2 accelerate would first clone every weight of the base, on its device: a second model."""
+        if not self.is_deepspeed_enabled or self.generated.zero_stage == 3:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            model: Any = self.accelerator.unwrap_model(self.model)
+            trained = {name for name, p in model.named_parameters() if p.requires_grad}  # views of ZeRO's flat buffers
+            state = {name: t.clone() if name in trained else t for name, t in model.state_dict().items()}
+            self._save(output_dir, state_dict=state)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer, before any engine wraps it."""

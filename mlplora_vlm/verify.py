@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json
-from mlplora_vlm.load import ModelSection, best_device, load_processor, nf4, resolve_dtype
+from mlplora_vlm.load import ModelSection, best_device, load_processor, resolve_dtype
 from mlplora_vlm.merge import MergeSection, check_tensors
+from mlplora_vlm.quantization import quantization_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -197,8 +198,8 @@ def _task(
         changed = {name: getattr(pictures, name) for name in card.mirrored}
     quantization = None
     if settings.quantization != "none":
-        quantization = {k: v for k, v in nf4(resolve_dtype(dtype), card).to_dict().items() if not k.startswith("_")}
-        quantization.pop("quant_method", None)
+        asked = quantization_config(settings, resolve_dtype(dtype), card).to_dict()
+        quantization = {k: v for k, v in asked.items() if not k.startswith("_") and k != "quant_method"}
     attention = settings.attn_implementation
     return {
         "base": str(Path(path).resolve()) if Path(path).is_dir() else path,

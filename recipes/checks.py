@@ -104,23 +104,45 @@ def by_heart(recipe: Recipe) -> Iterator[Problem]:
             )
 
 
-def four_bit(recipe: Recipe) -> Iterator[Problem]:
-    """ZeRO-3 cuts and offloads weights by element, and NF4 packs two of them into a byte."""
-    if recipe.model.quantization == "nf4" and recipe.train.zero_stage == 3:
+def quantized_engine(recipe: Recipe) -> Iterator[Problem]:
+    """ZeRO-3 cuts and offloads weights by element; quantised ones are packed, and keep their scales elsewhere."""
+    chosen = recipe.model.quantization
+    if chosen != "none" and recipe.train.zero_stage == 3:
+        bits = "8-bit" if chosen == "int8" else "4-bit"
         yield (
             "train.zero_stage",
-            "ZeRO stage 3 can neither partition nor offload 4-bit weights (model.quantization is nf4)",
-            "use train.zero_stage=2, or model.quantization=none",
+            f"ZeRO stage 3 can neither partition nor offload {bits} weights (model.quantization is {chosen})",
+            "use train.zero_stage=2 (every process holds all of them, and its part of the optimizer), or "
+            "model.quantization=none",
         )
 
 
-def start_in_four_bit(recipe: Recipe) -> Iterator[Problem]:
+def start_in_few_bits(recipe: Recipe) -> Iterator[Problem]:
     """A start that is taken out of the base weights needs to read and change them."""
-    if recipe.model.quantization == "nf4" and KINDS[recipe.adapter.kind].changes_base:
+    chosen = recipe.model.quantization
+    if chosen != "none" and KINDS[recipe.adapter.kind].changes_base:
+        bits = "8-bit" if chosen == "int8" else "4-bit"
         yield (
             "adapter.kind",
-            f"{recipe.adapter.kind} starts from the base weights' singular vectors, which 4-bit weights do not give",
+            f"{recipe.adapter.kind} starts from the base weights' singular vectors, which {bits} weights do not give",
             "use adapter.kind=lora, or model.quantization=none",
+        )
+
+
+def compute_type(recipe: Recipe) -> Iterator[Problem]:
+    """What quantised weights are turned into must be what the machine multiplies, and no coarser than the adapter."""
+    model = recipe.model
+    if model.compute_dtype == "float16" and recipe.hardware.gpus == 0:
+        yield (
+            "model.compute_dtype",
+            "no engine trains in float16 on a CPU (hardware.gpus is 0)",
+            "use model.compute_dtype=auto",
+        )
+    if model.dtype == "float32" and model.compute_dtype in ("float16", "bfloat16"):
+        yield (
+            "model.compute_dtype",
+            f"every product would round a float32 model's activations to {model.compute_dtype}",
+            "use model.dtype=bfloat16, or model.compute_dtype=auto",
         )
 
 
@@ -230,8 +252,9 @@ CHECKS = (
     demo_model_exists,
     held_out,
     by_heart,
-    four_bit,
-    start_in_four_bit,
+    quantized_engine,
+    start_in_few_bits,
+    compute_type,
     only_generated,
     generator_clipping,
     eight_bit_states,

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.demo.models import tiny_config
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.families.card import card_of
 from mlplora_vlm.families.published import published_config, published_ids
-from mlplora_vlm.memory import GIB, MemoryEstimate, estimate
+from mlplora_vlm.memory import GIB, MemoryEstimate, estimate, number_size, peak
+from mlplora_vlm.weight_kinds import Kinds, planned_kinds, said
 from recipes.located_yaml import dump
 from recipes.pictures import PictureCosts, picture_costs
 from recipes.recipe import Recipe
@@ -33,6 +35,8 @@ class DryRun:
     pictures: PictureCosts
     deepspeed: dict[str, Any]
     memory: MemoryEstimate
+    weights: Kinds
+    """The base's weights by kind and precision, in bytes."""
     commands: tuple[str, ...]
     """The commands that would run, in order."""
 
@@ -42,7 +46,7 @@ class DryRun:
         return self.memory.fits(self.recipe.hardware)
 
 
-def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
+def dry_run(recipe: Recipe, commands: Sequence[str] = (), planner: Planner | None = None) -> DryRun:
     """Builds the architecture on the meta device, attaches the adapter and adds everything up.
 
     Raises `MendableError` where the model's configuration is nowhere to be had, or a picture alone is longer than the
@@ -54,25 +58,13 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
     from mlplora_vlm.meta import meta_model
     from mlplora_vlm.training import deepspeed_config
 
-    config = model_config(recipe)
-    pictures = picture_costs(recipe.model, config, recipe.data.max_length)
-    model = meta_model(config)
-    engine = deepspeed_config(recipe.train)
-    memory = estimate(
-        model,
-        recipe.model,
-        recipe.adapter,
-        recipe.train,
-        recipe.hardware,
-        tokens=recipe.data.max_length,
-        pictures=pictures.tower,
-        eval_batch=recipe.eval.batch_size,
-        new_tokens=recipe.eval.chosen().max_new_tokens,
-        zero=engine["zero_optimization"],
+    planner = planner or Planner(recipe)
+    memory, base = planner.memory(recipe), sum(p.numel() for p in planner.model.parameters())
+    kinds = planned_kinds(
+        planner.model, card_of(planner.model.config), recipe.model, number_size(recipe.model, recipe.hardware)
     )
-    base = sum(p.numel() for p in model.parameters())
     with torch.device("meta"):  # PEFT would draw numbers first, and drop them
-        adapted, layers = attach(model, recipe.adapter)
+        adapted, layers = attach(meta_model(planner.config), recipe.adapter)
     trained = trained_numbers(adapted)
     return DryRun(
         recipe=recipe,
@@ -82,11 +74,43 @@ def dry_run(recipe: Recipe, commands: Sequence[str] = ()) -> DryRun:
             **trained,
             "generator": _generator_numbers(recipe, trained["adapter"], sum(layers.values())),
         },
-        pictures=pictures,
-        deepspeed=engine,
+        pictures=planner.pictures,
+        deepspeed=deepspeed_config(recipe.train),
         memory=memory,
+        weights=kinds,
         commands=tuple(commands),
     )
+
+
+class Planner:
+    """The memory of a recipe, and of others with the same model and pictures.
+
+    Raises as `dry_run` does.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        from mlplora_vlm.meta import meta_model
+
+        self.config = model_config(recipe)
+        self.pictures = picture_costs(recipe.model, self.config, recipe.data.max_length)
+        self.model = meta_model(self.config)
+
+    def memory(self, recipe: Recipe) -> MemoryEstimate:
+        """By `mlplora_vlm.memory.estimate`, for rows of ``data.max_length``."""
+        from mlplora_vlm.training import deepspeed_config
+
+        return estimate(
+            self.model,
+            recipe.model,
+            recipe.adapter,
+            recipe.train,
+            recipe.hardware,
+            tokens=recipe.data.max_length,
+            pictures=self.pictures.tower,
+            eval_batch=recipe.eval.batch_size,
+            new_tokens=recipe.eval.chosen().max_new_tokens,
+            zero=deepspeed_config(recipe.train)["zero_optimization"],
+        )
 
 
 def model_config(recipe: Recipe) -> PreTrainedConfig:
@@ -124,6 +148,7 @@ def show(run: DryRun, console: Console) -> None:
     console.print(f"[bold]Pictures[/]  {picture_line(run)}")
     console.print("[bold]DeepSpeed[/]")
     console.print(Syntax(json.dumps(run.deepspeed, indent=2), "json", background_color="default"))
+    console.print(f"[bold]Base weights[/]  {said(run.weights)}")
     console.print(_memory_table(run.memory))
     console.print(verdict(run), style="green" if run.fits else "red bold")
     if run.commands:
@@ -167,7 +192,7 @@ def _memory_table(memory: MemoryEstimate) -> Any:
     for kind in dict.fromkeys(kind for kinds in columns.values() for kind in kinds):
         table.add_row(kind, *(f"{kinds[kind] / GIB:.2f}" if kind in kinds else "" for kinds in columns.values()))
     table.add_section()
-    table.add_row("all", *(f"{sum(kinds.values()) / GIB:.2f}" for kinds in columns.values()), style="bold")
+    table.add_row("at most at once", *(f"{peak(kinds) / GIB:.2f}" for kinds in columns.values()), style="bold")
     return table
 
 

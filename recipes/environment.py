@@ -79,9 +79,9 @@ def _devices(recipe: Recipe, cards: tuple[float, ...]) -> Iterator[MendableError
 def _packages(recipe: Recipe) -> Iterator[MendableError]:
     wanted: list[tuple[bool, tuple[str, ...], str, str, str]] = [
         (
-            recipe.model.quantization == "nf4",
+            recipe.model.quantization != "none",
             ("bitsandbytes",),
-            "model.quantization=nf4",
+            f"model.quantization={recipe.model.quantization}",
             "bitsandbytes",
             "model.quantization=none",
         ),

@@ -40,7 +40,7 @@ def test_activations_bound_what_autograd_keeps(dtype: Any, attention: Any, kind:
     model = small_llava(getattr(torch, dtype))
     model.set_attn_implementation(attention)
     expected = Passes(model, base, batch, tokens, TowerInput(17, 17), size).kept(adapter, checkpointing=False)
-    expected += logit_bytes(model, batch * tokens, size)
+    expected += logit_bytes(model, batch * tokens)
     peft, _ = attach(model, adapter)
     ids = torch.randint(10, 1000, (batch, tokens))
     ids[:, :16] = IMAGE
@@ -72,7 +72,7 @@ def test_every_familys_activations_are_bounded(name: str) -> None:
     adapter = AdapterSection(on=on, full=full, rank=4)
     rows, tokens = batch["input_ids"].shape
     expected = Passes(model, ModelSection(id="x"), rows, tokens, pictures, 4).kept(adapter, checkpointing=False)
-    expected += logit_bytes(model, rows * tokens, 4)
+    expected += logit_bytes(model, rows * tokens)
     peft, _ = attach(model, adapter)
     try:
         kept = saved_bytes(peft, batch)

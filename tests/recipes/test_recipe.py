@@ -294,6 +294,19 @@ def test_all_mistakes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (["model.quantization=nf4", "train.zero_stage=3"], "train.zero_stage", "4-bit"),
         (["model.dtype=bfloat16", "train.zero_stage=0"], "train.zero_stage", "fp32 masters"),
         (["model.quantization=nf4", "adapter.kind=pissa"], "adapter.kind", "4-bit weights do not give"),
+        (["model.quantization=int8", "train.zero_stage=3"], "train.zero_stage", "8-bit"),
+        (["model.quantization=int8", "adapter.kind=pissa"], "adapter.kind", "8-bit weights do not give"),
+        (["model.double_quantization=false"], "model.double_quantization", "for 4-bit weights"),
+        (
+            ["model.quantization=fp4", "model.dtype=float32", "model.compute_dtype=bfloat16"],
+            "model.compute_dtype",
+            "would round a float32 model",
+        ),
+        (
+            ["model.quantization=nf4", "model.dtype=bfloat16", "model.compute_dtype=float16"],
+            "model.compute_dtype",
+            "float16 on a CPU",
+        ),
         (["adapter.generated=false", "adapter.generator.form=linear"], "adapter.generator.form", "linear is about"),
         (["adapter.generated=false", "adapter.generator.start=keep"], "adapter.generator.start", "keep is about"),
         (["adapter.generated=false", "train.zero_stage=0", "train.clip=generator"], "train.clip", "generated is false"),
@@ -341,6 +354,8 @@ def test_impossible_choices(tmp_path: Path, overrides: list[str], key: str, said
     "overrides",
     [
         ["adapter.kind=dora", "model.quantization=nf4"],
+        ["model.quantization=fp4", "model.double_quantization=false", "model.compute_dtype=float32"],
+        ["model.quantization=int8", "adapter.kind=vera"],
         ["adapter.kind=pissa", "train.zero_stage=3"],
         ["adapter.generated=false", "adapter.generator.states=8bit"],  # a preset's states: there are none to hold
         ["adapter.generated=false", "adapter.b_lr_ratio=16", "train.optimizer=sgd"],

@@ -99,8 +99,14 @@ def test_an_environment_that_exists_is_used_as_it_is(machine):
     assert installs(machine) == [] and not (machine / ".venv").exists()
 
 
+def test_the_selftest_takes_the_same_environment():
+    script = ROOT / "recipes" / "selftest.sh"
+    *_, setting_up, last = script.read_text().splitlines()
+    assert (setting_up, last) == ("setup", 'exec "$PYTHON" -m recipes selftest "$@"') and os.access(script, os.X_OK)
+
+
 def test_every_recipe_is_a_thin_shell_file():
-    scripts = sorted((ROOT / "recipes").glob("[!_]*.sh"))
+    scripts = sorted(path for path in (ROOT / "recipes").glob("[!_]*.sh") if path.stem != "selftest")
     assert [path.stem for path in scripts] == [path.stem for path in recipe_files(ROOT / "recipes")]
     for path in scripts:
         first, usage, *same = path.read_text().splitlines()

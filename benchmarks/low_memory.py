@@ -1,0 +1,346 @@
+"""Memory and speed of low-memory training, as ratios to plain LoRA in bfloat16; TRL's SFTTrainer as outside reference.
+
+Every method trains the demo's model on the same batch of Easy-VQA through transformers' Trainer, without DeepSpeed,
+in a process of its own on one thread; they step in turn, so that whatever else the machine does falls on all alike.
+Bytes are those of live tensors at the peak of one step (`benchmarks.live_bytes`).  TRL trains plain PEFT LoRA in
+bfloat16 with its own loss and metrics, on the same model, adapter and batch.  The compact generator was dropped
+(compact_trial) and is not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not measured: see
+`real_sizes`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, parse, rounded, write_result
+from mlplora_vlm.files import read_json
+from recipes.readme import markdown
+
+PLAIN = ["adapter.generated=false"]
+NF4 = ["model.quantization=nf4", "model.dtype=bfloat16"]
+REFERENCE, TRL = "bf16 LoRA", "TRL SFTTrainer, bf16 LoRA"
+METHODS: dict[str, list[str]] = {
+    REFERENCE: [*PLAIN, "model.dtype=bfloat16"],
+    TRL: [*PLAIN, "model.dtype=bfloat16"],
+    "fp32 LoRA": [*PLAIN, "model.dtype=float32"],
+    "NF4 LoRA": [*PLAIN, *NF4],
+    "NF4 OP-LoRA": NF4,
+    "NF4 OP-LoRA, 8-bit moments": [*NF4, "adapter.generator.states=8bit"],
+    "NF4 OP-LoRA, hidden 4": [*NF4, "adapter.generator.hidden=4"],
+}
+COMMON = ["adapter.rank=8", "adapter.generator.hidden=32", "train.zero_stage=1", "train.gradient_accumulation=1",
+          "train.max_grad_norm=0"]  # fmt: skip
+FULL = {"preset": "demo", "rows": 4, "repeats": 4}
+QUICK = {"preset": "smoke", "rows": 4, "repeats": 2}
+WARM, WATCHED = 1, 2
+"""The first step makes the states, the second is the one whose bytes are counted."""
+KINDS = ("weights", "adapter", "states", "gradients", "activations", "passing", "inputs")
+REAL = ("lora-80gb", "qlora-24gb", "zero3-8gpu")
+GPU = {"tera_flops": 312.0, "share_of_flops": 0.4, "terabytes_a_second": 2.0, "share_of_bandwidth": 0.6}
+"""Assumption: an A100 with 80 GiB (NVIDIA's data sheet: 312 TFLOP/s in bfloat16, 2.0 TB/s), used to these shares."""
+MIB = 2**20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures all methods in turn, computes the real sizes, writes the result."""
+    options = parse("low_memory", __doc__, argv)
+    settings = QUICK if options.quick else FULL
+    measured = in_turn(settings)
+    result = write_result(
+        "low_memory",
+        settings | {"common": COMMON, "methods": METHODS, "gpu": GPU},
+        {"methods": measured, "real": real_sizes()},
+        options.out,
+    )
+    print(table(result))
+    return 0
+
+
+def in_turn(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each method the bytes of its second step by kind, and quartiles of its seconds and of their ratio."""
+    import bitsandbytes  # noqa: F401  once, here, instead of in every child
+    import peft  # noqa: F401
+    import torch
+    import trl  # noqa: F401
+
+    torch.set_num_threads(1)
+    fork = multiprocessing.get_context("fork")
+    found: dict[str, dict[str, Any]] = {}
+    workers: dict[str, Any] = {}
+    try:
+        for method in METHODS:
+            ours, theirs = fork.Pipe()
+            worker = fork.Process(target=_serve, args=(theirs, method, dict(settings)), daemon=True)
+            worker.start()
+            theirs.close()
+            workers[method] = (worker, ours)
+            found[method] = _answer(ours)
+            print(f"{method}: peak {sum(found[method]['peak'].values()) / MIB:,.0f} MiB", flush=True)
+        seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+        for _ in range(settings["repeats"]):
+            for method, (_, pipe) in workers.items():
+                pipe.send("step")
+                seconds[method].append(_answer(pipe))
+    finally:
+        for worker, _ in workers.values():
+            worker.terminate()
+            worker.join()
+    for method, row in found.items():
+        ratios = [own / plain for own, plain in zip(seconds[method], seconds[REFERENCE], strict=True)]
+        row |= {"seconds": _quartiles(seconds[method]), "ratio": _quartiles(ratios)}
+        row["tokens_per_second"] = rounded(row["tokens"] / row["seconds"]["median"])
+    return found
+
+
+def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
+    """A method's process: sends its bytes, then the seconds of a step whenever it is asked for one."""
+    from transformers import set_seed
+
+    from benchmarks.live_bytes import LiveBytes, living, watched
+    from benchmarks.plan_check import RECIPE, batch_of
+    from data_prep.demo.models import model_path
+    from mlplora_vlm.attach import attach
+    from mlplora_vlm.load import load_model
+    from recipes.recipe import load_recipe
+
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  the Trainer's own lines
+    words = [*COMMON, f"train.max_steps={WATCHED + settings['repeats']}", f"train.batch_size={settings['rows']}"]
+    recipe = load_recipe(RECIPE, settings["preset"], [*words, *METHODS[method]])
+    path = model_path(recipe.model.id)
+    batch, _ = batch_of(recipe, path)
+    before = set(living())
+    model = load_model(path, recipe.model, "cpu")
+    set_seed(0)
+    tuned, _ = attach(model, recipe.adapter)
+    trained = [p for p in tuned.parameters() if p.requires_grad]
+    if method == TRL:
+        for parameter in trained:
+            parameter.data = parameter.data.bfloat16()
+
+    class Steps:
+        """Called by the Trainer around its steps."""
+
+        def __init__(self) -> None:
+            self.stack, self.begun = ExitStack(), 0.0
+            self.live: LiveBytes | None = None
+
+        def begin(self, step: int) -> None:
+            if step == WATCHED - 1:
+                own = {p.untyped_storage()._cdata for p in trained}
+                storages = {key: t for key, (_, t) in living().items() if key not in before}
+                frozen = {t.untyped_storage()._cdata for t in (*tuned.parameters(), *tuned.buffers())} - own
+                constants = {t.untyped_storage()._cdata for t in _constants(tuned)}
+                inputs = {t.untyped_storage()._cdata for t in batch.values()}
+                kinds = {"weights": frozen | constants, "adapter": own, "inputs": inputs}
+                named = {kind: [storages[key] for key in keys if key in storages] for kind, keys in kinds.items()}
+                named["inputs"] = list(batch.values())
+                taken = set().union(*kinds.values())
+                named["states"] = [t for key, t in storages.items() if key not in taken]
+                del storages
+                self.live = self.stack.enter_context(watched(named, trained))
+            elif step >= WATCHED:
+                pipe.recv()
+            self.begun = time.perf_counter()
+
+        def end(self, step: int) -> None:
+            took = time.perf_counter() - self.begun
+            if step == WATCHED:
+                self.stack.close()
+                assert self.live is not None
+                peak = {kind: self.live.peak.get(kind, 0) for kind in KINDS}
+                pipe.send({"peak": peak, "tokens": int(batch["attention_mask"].sum())})
+            elif step > WATCHED:
+                pipe.send(took)
+
+    _train(method, tuned, recipe, batch, Steps(), settings)
+
+
+def _constants(model: Any) -> list[Any]:
+    """Tensors beside a quantised weight's codes."""
+    from mlplora_vlm.weight_kinds import constants
+
+    states = [p.quant_state for p in model.parameters() if getattr(p, "quant_state", None) is not None]
+    return [tensor for state in states for tensor in constants(state)]
+
+
+def _train(
+    method: str, tuned: Any, recipe: Any, batch: Mapping[str, Any], steps: Any, settings: Mapping[str, Any]
+) -> None:
+    """A training by TRL or by this project's Trainer, both under the Trainer alone."""
+    from transformers import TrainerCallback
+
+    from mlplora_vlm.training import adapter_optimizer, training_arguments
+
+    class Around(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.begin(state.global_step)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.end(state.global_step)
+
+    rows = [{"row": number} for number in range(settings["rows"] * recipe.train.max_steps)]
+    with tempfile.TemporaryDirectory() as out:
+        if method == TRL:
+            from datasets import Dataset
+            from trl import SFTConfig, SFTTrainer
+
+            from data_prep.demo.models import model_path
+            from mlplora_vlm.load import load_processor
+
+            arguments: Any = SFTConfig(
+                output_dir=out, max_steps=recipe.train.max_steps, per_device_train_batch_size=settings["rows"],
+                learning_rate=recipe.train.learning_rate, max_grad_norm=0.0, bf16=False, use_cpu=True,
+                gradient_checkpointing=False, activation_checkpointing=False,
+                save_strategy="no", report_to="none", disable_tqdm=True,
+                logging_steps=10**6, remove_unused_columns=False, dataset_kwargs={"skip_prepare_dataset": True},
+            )  # fmt: skip
+            trainer: Any = SFTTrainer(
+                model=tuned, args=arguments, train_dataset=Dataset.from_list(rows), data_collator=lambda _: dict(batch),
+                callbacks=[Around()],
+                processing_class=load_processor(model_path(recipe.model.id), recipe.model).tokenizer,
+            )  # fmt: skip
+        else:
+            from mlplora_vlm.trainer import GeneratedAdapterTrainer
+
+            arguments = training_arguments(recipe.train, False, Path(out), deepspeed=None)
+            arguments.save_strategy, arguments.disable_tqdm, arguments.logging_steps = "no", True, 10**6
+            trainer = GeneratedAdapterTrainer(
+                model=tuned, args=arguments, train_dataset=rows, data_collator=lambda _: dict(batch),
+                callbacks=[Around()], optimizer_cls_and_kwargs=adapter_optimizer(tuned, recipe.train, recipe.adapter),
+            )  # fmt: skip
+        trainer.train()
+
+
+def _answer(pipe: Any) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise RuntimeError("a method's process ended; its error stands above, or it ran out of memory") from None
+
+
+def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"q1": rounded(low), "median": rounded(middle), "q3": rounded(high)}
+
+
+def real_sizes() -> list[dict[str, Any]]:
+    """Step time of OP-LoRA over plain LoRA for LLaVA-1.5-7B at the presets' own batches, computed in two ways.
+
+    From this machine's costs: a decoder layer's passes and its optimizers, as step_cost measured them (seconds a token
+    of the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and numbers.  And from
+    a GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the optimizer by the
+    bytes that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that are ever on).
+    A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
+    """
+    from mlplora_vlm.memory import adapter_numbers
+    from mlplora_vlm.meta import meta_model
+    from mlplora_vlm.optimizer_bytes import EVER_ON
+    from recipes.dry_run import model_config
+    from recipes.recipe import load_recipe
+
+    cost = read_json(RESULTS / "step_cost.json")
+    block = next(b for b in cost["blocks"] if (b["model"], b["rank"], b["hidden"]) == ("layer", 16, 32))
+    sizes, tokens = cost["settings"]["layer"], cost["settings"]["layer_tokens"]
+    width, inner = sizes["hidden_size"], sizes["intermediate_size"]
+    numbers = 16 * (4 * 2 * width + 3 * (width + inner))
+    seconds = {m: block["methods"][m]["optimizer_seconds"]["median"] for m in ("LoRA", "exact", "exact, 8-bit states")}
+    plain = block["methods"]["LoRA"]
+    passes = (plain["seconds"]["median"] - seconds["LoRA"]) / tokens
+    found = []
+    for preset in REAL:
+        recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "llava_vqa.yaml", preset)
+        model = meta_model(model_config(recipe))
+        train, generator = recipe.train, recipe.adapter.generator
+        adapter = adapter_numbers(model, replace_generated(recipe.adapter)).trained
+        method = "exact" if generator.states == "float32" else "exact, 8-bit states"
+        rows = train.batch_size * train.gradient_accumulation
+        layers = model.config.get_text_config().num_hidden_layers
+        weights = sum(p.numel() for p in model.parameters())
+        share = train.processes if train.zero_stage else 1
+        checkpointing = 1.5 if train.gradient_checkpointing else 1.0
+        ratios = {}
+        for name, micro in (("step", rows), ("each micro-batch", train.batch_size)):
+            used = micro * recipe.data.max_length
+            cpu = checkpointing * passes * used * layers
+            scale = adapter / share / numbers
+            here = (cpu + scale * seconds[method] * generator.hidden / 32) / (cpu + scale * seconds["LoRA"])
+            flops = 4 * checkpointing * weights * used
+            gpu = flops / (GPU["tera_flops"] * 1e12 * GPU["share_of_flops"])
+            columns = generator.hidden * (EVER_ON if generator.states == "float32" else 1)
+            each = 32 if generator.states == "float32" else 20
+            moved = adapter / share * columns * each
+            there = 1 + moved / (GPU["terabytes_a_second"] * 1e12 * GPU["share_of_bandwidth"]) / gpu
+            ratios[name] = {"tokens": used, "here": rounded(here), "gpu": rounded(there)}
+        found.append({"preset": preset, "adapter": adapter, "method": method, "ratios": ratios})
+    return found
+
+
+def replace_generated(adapter: Any) -> Any:
+    """The same adapter, counted as one that is stepped as it is."""
+    from dataclasses import replace
+
+    return replace(adapter, generated=False)
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Bytes by kind and speed of every method, and the computed step times of a 7B model."""
+    methods = result["methods"]
+    plain = sum(methods[REFERENCE]["peak"].values())
+    rows, speeds = [], []
+    for method, row in methods.items():
+        total = sum(row["peak"].values())
+        rows.append(
+            [
+                method,
+                *(f"{row['peak'][kind] / MIB:,.1f}" for kind in KINDS),
+                f"{total / MIB:,.1f}",
+                f"{total / plain:.2f}",
+            ]
+        )
+        ratio, reference = row["ratio"], methods[TRL]["tokens_per_second"]
+        speeds.append([
+            method, f"{row['tokens_per_second']:,.1f}", f"{ratio['median']:.2f} ({ratio['q1']:.2f}–{ratio['q3']:.2f})",
+            f"{row['tokens_per_second'] / reference:.2f}",
+        ])  # fmt: skip
+    heads = ["peak of a step, MiB", *KINDS, "all", f"x {REFERENCE}"]
+    parts = [markdown(heads, rows, right=len(heads) - 1)]
+    parts.append(
+        markdown(["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's"], speeds, right=3)
+    )
+    real = [
+        [
+            one["preset"],
+            one["method"],
+            f"{one['adapter']:,}",
+            name,
+            f"{r['tokens']:,}",
+            f"{r['here']:.3f}",
+            f"{r['gpu']:.3f}",
+        ]
+        for one in result["real"]
+        for name, r in one["ratios"].items()
+    ]
+    heads = [
+        "LLaVA-1.5-7B, computed",
+        "generator",
+        "adapter's numbers",
+        "of",
+        "tokens",
+        "step x LoRA, this CPU's costs",
+        "an A100's data sheet",
+    ]
+    parts.append(markdown(heads, real, right=3))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
