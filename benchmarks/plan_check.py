@@ -70,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def in_a_process(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
     """`measured` in a child that ends with it, and its largest resident memory."""
     import bitsandbytes  # noqa: F401  once, here, instead of in every child
-    import deepspeed  # noqa: F401
     import peft  # noqa: F401
     import torch
 

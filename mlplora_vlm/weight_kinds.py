@@ -112,7 +112,7 @@ def _path(modules: Mapping[str, Any], wanted: Any) -> str:
 
 
 def _stack_path(modules: Mapping[str, Any], pattern: str) -> str:
-    """``model.language_model.layers`` for a pattern of its layers' Linears."""
+    """The path of the list of layers whose Linears the pattern names."""
     for name in modules:
         match = re.fullmatch(pattern, name)
         if match:
