@@ -302,13 +302,13 @@ class _Quantized:
         from mlplora_vlm.families.card import card_of
         from mlplora_vlm.load import best_device
         from mlplora_vlm.meta import meta_model
-        from mlplora_vlm.quantization import check_quantized, quantization_config
+        from mlplora_vlm.quantization import check_chosen, quantization_config
 
         dtype, card, self.device = resolve_dtype(settings.dtype), card_of(config), best_device()
         self.model = meta_model(config, dtype)
         self.quantizer = AutoHfQuantizer.from_config(quantization_config(settings, dtype, card), pre_quantized=False)
         self.quantizer.preprocess_model(model=self.model, dtype=dtype, device_map={"": self.device})
-        check_quantized(self.model, card, settings)
+        check_chosen(self.model, card, settings)
 
     def seen(self, name: str, tensor: Tensor) -> Tensor:
         """A tensor of the model as training's forward saw it."""

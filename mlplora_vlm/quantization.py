@@ -78,10 +78,10 @@ def layers_to_quantize(model: nn.Module, card: FamilyCard) -> set[str]:
     }
 
 
-def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSection) -> list[Any]:
-    """The quantised layers; raises `MendableError` unless they are the card's language layers, of the kind asked for.
+def check_chosen(model: PreTrainedModel, card: FamilyCard, settings: ModelSection) -> dict[str, Any]:
+    """The layers that are quantised, or will be when their weights come; raises unless they are the card's.
 
-    A wrong skip name is silent in transformers, and so is a module that was cast to fp32 beside them.
+    A wrong skip name is silent in transformers.
     """
     layers = quantized_layers(model)
     wanted = layers_to_quantize(model, card)
@@ -91,7 +91,12 @@ def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSec
             f"mlplora_vlm/families/ card {card.model_type!r} unquantized",
             f"name full paths there; differing: {odd[:4]}",
         )
-    four_bit = settings.quantization in FOUR_BIT
+    return layers
+
+
+def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSection) -> list[Any]:
+    """A loaded model's quantised layers; raises `MendableError` unless they are the card's, of the kind asked for."""
+    layers, four_bit = check_chosen(model, card, settings), settings.quantization in FOUR_BIT
     for name, layer in layers.items():
         state = getattr(layer.weight, "quant_state", None)  # 4-bit weights' alone
         kind = state.quant_type if state else "int8"
