@@ -103,7 +103,7 @@ def test_stock_libraries_load_it_without_the_project(smoke, environment, tmp_pat
 
     out, _ = smoke
     rows = {row["id"]: row for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
-    examples = task_examples(TASKS["shapes_test"], None, rows)
+    examples = task_examples(TASKS["shapes_test"].rows_of("test", None), rows)
     text = PromptCollator(load_processor(out / "merged", ModelSection(id="merged")), "short_answer").text
     prompts = []
     for number, example in enumerate(examples):
