@@ -278,7 +278,7 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except MendableError as error:
-        _, of_a_worker, told = error.what.rpartition("MendableError: ")
+        _, of_a_worker, told = error.what.rpartition(f"{type(error).__name__}: ")
         raise MendableError(told) if of_a_worker else error from None  # a worker's error comes inside its traceback
     save_adapter(trainer, out / "adapter")
     if trainer.is_world_process_zero():
