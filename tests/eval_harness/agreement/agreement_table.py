@@ -18,8 +18,8 @@ _HEAD = """# Agreement with the official code
 Each metric was run beside its official evaluator on 2,000 seeded hard cases: contractions, number words, articles,
 commas in numbers, full stops, ties between annotators, Unicode, empty answers. The cases and the official outputs are
 in [tests/eval_harness/agreement/](../tests/eval_harness/agreement/). `make.py` there makes the outputs, given a clone
-of the evaluator's repository, from the commit named here; `test_official_scores.py` compares ours with them, scores to 1e-9
-(captions 1e-6), and figures such as F1, BLEU or MME's totals likewise. `agreement_table.py` writes this page.
+of the evaluator's repository, from the commit named here; `test_official_scores.py` compares ours with them, scores to
+1e-9 (captions 1e-6), and figures such as F1, BLEU or MME's totals likewise. `agreement_table.py` writes this page.
 
 | metric | official evaluator | cases | scores that differ | figures compared |
 | --- | --- | ---: | ---: | --- |
