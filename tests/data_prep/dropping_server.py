@@ -112,12 +112,12 @@ def serve() -> Iterator[Server]:
                     self.send_header(key, value)
             self.end_headers()
             now = rest if fault.drop is None else rest[: fault.drop]
+            state.sent += len(now)  # before the client can have it all
             try:
                 if "Transfer-Encoding" in headers and rest:
                     self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(now), now))
                 else:
                     self.wfile.write(now)
-                state.sent += len(now)
                 self.wfile.flush()
             except OSError:
                 self.close_connection = True

@@ -34,7 +34,7 @@ LANGUAGE = {  # layers x 7 Linears
 
 
 def test_all_presets_are_walked() -> None:
-    assert len(FILES) >= 10 and len(EVERY) == 4 * len(FILES) + 1  # LLaVA's demo
+    assert len(FILES) >= 10 and len(EVERY) == 4 * len(FILES) + 2  # LLaVA's demo and demo-qlora
 
 
 @pytest.mark.parametrize(("path", "preset"), EVERY, ids=lambda value: getattr(value, "stem", value))

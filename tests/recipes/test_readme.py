@@ -120,11 +120,12 @@ def test_other_methods_stand_beside_the_demo(root):
 
 def test_every_preset_has_a_row_with_its_estimate_and_only_what_was_measured_a_score(root):
     table = readme.recipe_table(root).replace("\u00a0", " ")
-    heads, _, smoke, demo = table.splitlines()
+    heads, _, smoke, demo, quantized = table.splitlines()
     assert "memory needed (estimate)" in heads
     assert smoke.startswith("| llava_vqa | `smoke` | `demo/tiny-llava` | shapes | OP-LoRA, rank 4 | CPU, 4 GiB | 2 |")
     assert re.search(r"\| 1 GiB \| – \|$", smoke)
     assert "| llava_vqa | `demo` |" in demo and re.search(r"\| \d GiB \| open 94.2 % \|$", demo)
+    assert "| llava_vqa | `demo-qlora` |" in quantized and re.search(r"\| \d GiB \| – \|$", quantized)
 
 
 def test_what_was_learnt_by_heart_is_no_score(root):
