@@ -251,7 +251,6 @@ def train(
     from mlplora_vlm.checkpoint import last_checkpoint, save_adapter
     from mlplora_vlm.kept_generator import kept_generator
     from mlplora_vlm.trainer import GeneratedAdapterTrainer
-    from mlplora_vlm.weight_kinds import said, weight_kinds
 
     out, kept = Path(str(arguments.output_dir)), kept_generator(adapter, settings)
     clock = _step_clock()
@@ -266,8 +265,6 @@ def train(
         lengths=lengths,
         generator_from=kept,
     )
-    if trainer.is_world_process_zero():
-        print(said(weight_kinds(model)), flush=True)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     assert trainer.accelerator.num_processes == processes, "each process would train on all of the data"
     checkpoint = last_checkpoint(out)

@@ -96,6 +96,7 @@ def train_process(recipe: Recipe, out: Path) -> None:
     from mlplora_vlm.training import train as train_adapter
     from mlplora_vlm.training import training_arguments
     from mlplora_vlm.verify import save_reference
+    from mlplora_vlm.weight_kinds import said, weight_kinds
 
     folder = out / "train"
     bf16 = resolve_dtype(recipe.model.dtype) == torch.bfloat16
@@ -105,6 +106,8 @@ def train_process(recipe: Recipe, out: Path) -> None:
     set_seed(recipe.train.seed)
     tuned, _ = attach_adapter(model, recipe.adapter)
     keep_start(tuned, folder, write=arguments.process_index == 0)
+    if arguments.process_index == 0:
+        print(said(weight_kinds(tuned)), flush=True)
     rows, held_back = load_prepared(recipe.data, out / "data", recipe.train.seed)
     collator = TrainCollator(load_processor(path, recipe.model), "as_written")
     lengths = rows["length"] if recipe.data.group_by_length else None
