@@ -7,8 +7,9 @@ from typing import Any
 
 from data_prep.example import Example
 from eval_harness.figures import mean, measured
-from eval_harness.generate import answers, greedy, in_order, on_model
+from eval_harness.generate import answers, greedy, in_order
 from eval_harness.metrics import Metric
+from mlplora_vlm.inputs import on_model
 
 ALLOWED = {"float32": 0.0, "bfloat16": 0.01}
 """Share of answers that may differ, by precision."""

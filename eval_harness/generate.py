@@ -10,6 +10,7 @@ from data_prep.example import Example
 from eval_harness.batches import Batches
 from eval_harness.controls import PictureKeys
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.inputs import on_model
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -114,14 +115,6 @@ def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> Gener
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
     )
-
-
-def on_model(batch: dict[str, Any], model: Any) -> dict[str, Any]:
-    """The batch on the model's device, pictures in its precision."""
-    return {
-        key: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
-        for key, value in batch.items()
-    }
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

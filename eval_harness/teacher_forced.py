@@ -26,7 +26,7 @@ def teacher_forced(
     import torch
 
     from data_prep.collate import IGNORED
-    from eval_harness.generate import on_model
+    from mlplora_vlm.inputs import on_model
 
     model.eval()
     loss, tokens, right = 0.0, 0, []

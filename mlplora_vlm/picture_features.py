@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mlplora_vlm.inputs import on_model
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -81,15 +83,8 @@ class PictureFeatures:
             return_tensors="pt",
         )
         taken = signature(self._encode).parameters
-        device, dtype = self._model.device, self._model.dtype
-        return self._encode(
-            **{
-                key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-                for key, value in inputs.items()
-                if key in taken
-            },
-            return_dict=True,
-        )
+        own = {key: value for key, value in inputs.items() if key in taken}
+        return self._encode(**on_model(own, self._model), return_dict=True)
 
 
 def _apart(output: Any, count: int) -> list[Any] | None:
