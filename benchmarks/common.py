@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -55,6 +56,14 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads() if torch else None,
         "versions": provenance.versions(PACKAGES),
     }
+
+
+def clean_processes() -> Any:
+    """A context whose processes start with the libraries imported and nothing else of the caller's: no backward pass
+    has run in them, and nobody's accelerate or DeepSpeed state is there."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bitsandbytes", "peft", "transformers"])
+    return context
 
 
 class Cells:

@@ -10,7 +10,6 @@ bfloat16 with its own loss and metrics, on the same model, adapter and batch.  T
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import statistics
 import sys
@@ -21,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, parse, rounded, write_result
+from benchmarks.common import RESULTS, clean_processes, parse, rounded, write_result
 from mlplora_vlm.files import read_json
 from recipes.readme import markdown
 
@@ -67,19 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def in_turn(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of each method the bytes of its second step by kind, and quartiles of its seconds and of their ratio."""
-    import bitsandbytes  # noqa: F401  once, here, instead of in every child
-    import peft  # noqa: F401
-    import torch
-    import trl  # noqa: F401
-
-    torch.set_num_threads(1)
-    fork = multiprocessing.get_context("fork")
+    context = clean_processes()
     found: dict[str, dict[str, Any]] = {}
     workers: dict[str, Any] = {}
     try:
         for method in METHODS:
-            ours, theirs = fork.Pipe()
-            worker = fork.Process(target=_serve, args=(theirs, method, dict(settings)), daemon=True)
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_serve, args=(theirs, method, dict(settings)), daemon=True)
             worker.start()
             theirs.close()
             workers[method] = (worker, ours)
@@ -103,6 +96,7 @@ def in_turn(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
     """A method's process: sends its bytes, then the seconds of a step whenever it is asked for one."""
+    import torch
     from transformers import set_seed
 
     from benchmarks.live_bytes import LiveBytes, living, watched
@@ -112,6 +106,7 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
     from mlplora_vlm.load import load_model
     from recipes.recipe import load_recipe
 
+    torch.set_num_threads(1)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  the Trainer's own lines
     words = [*COMMON, f"train.max_steps={WATCHED + settings['repeats']}", f"train.batch_size={settings['rows']}"]
     recipe = load_recipe(RECIPE, settings["preset"], [*words, *METHODS[method]])

@@ -7,7 +7,6 @@ its own, on rows of Easy-VQA.  Every tensor counts from the first operation that
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import socket
@@ -18,7 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
+from benchmarks.common import SCRATCH, Cells, clean_processes, parse, rounded, write_result
 from mlplora_vlm.memory import AdapterNumbers, HardwareSection, adapter_numbers, estimate, peak
 from recipes.readme import markdown
 from recipes.recipe import Recipe, load_recipe
@@ -69,12 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def in_a_process(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
     """`measured` in a child that ends with it, and its largest resident memory."""
-    import bitsandbytes  # noqa: F401  once, here, instead of in every child
-    import peft  # noqa: F401
-    import torch
-
-    torch.set_num_threads(1)
-    context = multiprocessing.get_context("fork")
+    context = clean_processes()
     ours, theirs = context.Pipe()
     child = context.Process(target=_serve, args=(theirs, preset, list(overrides)), daemon=True)
     child.start()
@@ -89,6 +83,9 @@ def in_a_process(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _serve(pipe: Any, preset: str, overrides: list[str]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
