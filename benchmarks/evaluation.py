@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
 from eval_harness.controls import PictureKeys
 from eval_harness.models import model_name
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found["rounds"].append(cells[key])
     one, two = (found["whole"][name]["result"] for name in ("1", "2"))
     found["equal"] = one == two
-    write_result("evaluation", settings, found, options.out)
+    result = write_result("evaluation", settings, found, options.out)
+    plot_bars(options.out / "evaluation.png", panels(result))
     shutil.rmtree(folder, ignore_errors=True)
     return 0 if found["equal"] else 1
 
@@ -163,6 +165,18 @@ def table(result: Mapping[str, Any]) -> str:
         f"{rounded(two['seconds'], 4)} s, with other work on the machine)."
     )
     return "\n\n".join([markdown(heads, rows, right=3), said, whole])
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """Questions a second: the whole split by processes, and with pictures encoded once or for every question."""
+    names = {"1": "one process", "2": "two processes"}
+    whole = [result["whole"][number]["rate"] for number in names]
+    rates = {way: sorted(one["rows"] / one[way]["seconds"] for one in result["rounds"]) for way in WAYS}
+    spans = [(statistics.median(found), found[0], found[-1]) for found in rates.values()]
+    return [
+        Bars("the whole test split", list(names.values()), {"rate": whole}, "questions/s"),
+        Bars("a picture is encoded (median, range)", list(WAYS.values()), {"rate": spans}, "questions/s"),
+    ]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import parse, write_result
 from benchmarks.resident import Resident, resident
 from recipes.readme import markdown
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for dtype, processes in RUNS:
             rows.append({"dtype": dtype, "processes": processes, **held(folder, dtype, processes)})
             print(rows[-1], flush=True)
-    write_result("loading", {"sizes": sizes, "shard": SHARD}, {"bytes": size, "rows": rows}, options.out)
+    result = write_result("loading", {"sizes": sizes, "shard": SHARD}, {"bytes": size, "rows": rows}, options.out)
+    plot_bars(options.out / "loading.png", panels(result))
     return 0
 
 
@@ -134,6 +136,15 @@ def table(result: Mapping[str, Any]) -> str:
         "copies on the machine",
     ]
     return markdown(heads, rows, right=4)
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """What the machine holds and has mapped, beside the files' size."""
+    rows = result["rows"]
+    names = [f"{row['dtype']}, {row['processes']} process{'es' * (row['processes'] > 1)}" for row in rows]
+    most = {key: [max(row[key], row[f"end_{key}"]) / MIB for row in rows] for key in ("held", "mapped")}
+    files = {"the files (bfloat16)": result["bytes"] / MIB}
+    return [Bars("loading a model of a gigabyte", names, most, "MiB on the machine", stacked=True, lines=files)]
 
 
 if __name__ == "__main__":

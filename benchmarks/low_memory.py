@@ -1,11 +1,12 @@
 """Memory and speed of low-memory training, as ratios to plain LoRA in bfloat16; TRL's SFTTrainer as outside reference.
 
-Every method trains the demo's model on the same batch of Easy-VQA through transformers' Trainer, without DeepSpeed,
-in a process of its own on one thread; they step in turn, so that whatever else the machine does falls on all alike.
-Bytes are those of live tensors at the peak of one step (`benchmarks.live_bytes`).  TRL trains plain PEFT LoRA in
-bfloat16 with its own loss and metrics, on the same model, adapter and batch.  The compact generator was dropped
-(compact_trial) and is not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not measured: see
-`real_sizes`.
+Every method trains the demo's model in the demo's own steps (two micro-batches of 8 rows of Easy-VQA) through
+transformers' Trainer, without DeepSpeed, in a process of its own on one thread; they step in turn, so that whatever
+else the machine does falls on all alike.  Bytes are those of live tensors at the peak of one step
+(`benchmarks.live_bytes`).  A last step is profiled: how much of it the optimizer takes, and turning 4 bits into
+numbers.  TRL trains plain PEFT LoRA on the same model, adapter and batch, with its own loss and metrics.  The compact
+generator was dropped (compact_trial) and is not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not
+measured: see `real_sizes`.
 """
 
 from __future__ import annotations
@@ -20,28 +21,31 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import RESULTS, clean_processes, parse, rounded, write_result
 from mlplora_vlm.files import read_json
 from recipes.readme import markdown
 
 PLAIN = ["adapter.generated=false"]
 NF4 = ["model.quantization=nf4", "model.dtype=bfloat16"]
-REFERENCE, TRL = "bf16 LoRA", "TRL SFTTrainer, bf16 LoRA"
+REFERENCE, TRL, TRL_NF4 = "bf16 LoRA", "TRL SFTTrainer, bf16 LoRA", "TRL SFTTrainer, NF4 LoRA"
 METHODS: dict[str, list[str]] = {
     REFERENCE: [*PLAIN, "model.dtype=bfloat16"],
     TRL: [*PLAIN, "model.dtype=bfloat16"],
     "fp32 LoRA": [*PLAIN, "model.dtype=float32"],
     "NF4 LoRA": [*PLAIN, *NF4],
+    TRL_NF4: [*PLAIN, *NF4],
     "NF4 OP-LoRA": NF4,
     "NF4 OP-LoRA, 8-bit moments": [*NF4, "adapter.generator.states=8bit"],
     "NF4 OP-LoRA, hidden 4": [*NF4, "adapter.generator.hidden=4"],
 }
-COMMON = ["adapter.rank=8", "adapter.generator.hidden=32", "train.zero_stage=1", "train.gradient_accumulation=1",
-          "train.max_grad_norm=0"]  # fmt: skip
-FULL = {"preset": "demo", "rows": 4, "repeats": 4}
-QUICK = {"preset": "smoke", "rows": 4, "repeats": 2}
+COMMON = ["adapter.rank=8", "adapter.generator.hidden=32", "train.zero_stage=1", "train.max_grad_norm=0"]
+FULL = {"preset": "demo", "rows": 8, "accumulation": 2, "repeats": 5}
+QUICK = {"preset": "smoke", "rows": 4, "accumulation": 1, "repeats": 2}
 WARM, WATCHED = 1, 2
 """The first step makes the states, the second is the one whose bytes are counted."""
+TO_NUMBERS = "bitsandbytes::dequantize_4bit"
+"""What torch's profiler calls turning a weight's 4 bits into numbers."""
 KINDS = ("weights", "adapter", "states", "gradients", "activations", "passing", "inputs")
 REAL = ("lora-80gb", "qlora-24gb", "zero3-8gpu")
 GPU = {"tera_flops": 312.0, "share_of_flops": 0.4, "terabytes_a_second": 2.0, "share_of_bandwidth": 0.6}
@@ -60,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         {"methods": measured, "real": real_sizes()},
         options.out,
     )
+    plot_bars(options.out / "low_memory.png", panels(result))
     print(table(result))
     return 0
 
@@ -83,6 +88,9 @@ def in_turn(settings: Mapping[str, Any]) -> dict[str, Any]:
             for method, (_, pipe) in workers.items():
                 pipe.send("step")
                 seconds[method].append(_answer(pipe))
+        for method, (_, pipe) in workers.items():
+            pipe.send("step")
+            found[method]["profile"] = _answer(pipe)
     finally:
         for worker, _ in workers.values():
             worker.terminate()
@@ -108,7 +116,9 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  the Trainer's own lines
-    words = [*COMMON, f"train.max_steps={WATCHED + settings['repeats']}", f"train.batch_size={settings['rows']}"]
+    last = WATCHED + settings["repeats"] + 1
+    words = [*COMMON, f"train.max_steps={last}", f"train.batch_size={settings['rows']}"]
+    words.append(f"train.gradient_accumulation={settings['accumulation']}")
     recipe = load_recipe(RECIPE, settings["preset"], [*words, *METHODS[method]])
     path = model_path(recipe.model.id)
     batch, _ = batch_of(recipe, path)
@@ -117,7 +127,7 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
     set_seed(0)
     tuned, _ = attach(model, recipe.adapter)
     trained = [p for p in tuned.parameters() if p.requires_grad]
-    if method == TRL:
+    if method in (TRL, TRL_NF4):
         for parameter in trained:
             parameter.data = parameter.data.bfloat16()
 
@@ -127,6 +137,8 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
         def __init__(self) -> None:
             self.stack, self.begun = ExitStack(), 0.0
             self.live: LiveBytes | None = None
+            self.profile: Any = None
+            self.optimizer = 0.0
 
         def begin(self, step: int) -> None:
             if step == WATCHED - 1:
@@ -144,7 +156,17 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
                 self.live = self.stack.enter_context(watched(named, trained))
             elif step >= WATCHED:
                 pipe.recv()
+            if step == last - 1:
+                self.profile = self.stack.enter_context(
+                    torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+                )
             self.begun = time.perf_counter()
+
+        def optimizer_begin(self) -> None:
+            self.optimizer = -time.perf_counter()
+
+        def optimizer_end(self) -> None:
+            self.optimizer += time.perf_counter()
 
         def end(self, step: int) -> None:
             took = time.perf_counter() - self.begun
@@ -152,7 +174,13 @@ def _serve(pipe: Any, method: str, settings: dict[str, Any]) -> None:
                 self.stack.close()
                 assert self.live is not None
                 peak = {kind: self.live.peak.get(kind, 0) for kind in KINDS}
-                pipe.send({"peak": peak, "tokens": int(batch["attention_mask"].sum())})
+                tokens = settings["accumulation"] * int(batch["attention_mask"].sum())
+                pipe.send({"peak": peak, "tokens": tokens})
+            elif step == last:
+                self.stack.close()
+                spent = [op.cpu_time_total for op in self.profile.key_averages() if op.key == TO_NUMBERS]
+                share = {"optimizer": self.optimizer / took, "to_numbers": sum(spent) / 1e6 / took}
+                pipe.send({part: rounded(value) for part, value in share.items()})
             elif step > WATCHED:
                 pipe.send(took)
 
@@ -179,12 +207,19 @@ def _train(
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             steps.begin(state.global_step)
 
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.optimizer_begin()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.optimizer_end()
+
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             steps.end(state.global_step)
 
-    rows = [{"row": number} for number in range(settings["rows"] * recipe.train.max_steps)]
+    needed = settings["rows"] * settings["accumulation"] * recipe.train.max_steps
+    rows = [{"row": number} for number in range(needed)]
     with tempfile.TemporaryDirectory() as out:
-        if method == TRL:
+        if method in (TRL, TRL_NF4):
             from datasets import Dataset
             from trl import SFTConfig, SFTTrainer
 
@@ -193,6 +228,7 @@ def _train(
 
             arguments: Any = SFTConfig(
                 output_dir=out, max_steps=recipe.train.max_steps, per_device_train_batch_size=settings["rows"],
+                gradient_accumulation_steps=settings["accumulation"],
                 learning_rate=recipe.train.learning_rate, max_grad_norm=0.0, bf16=False, use_cpu=True,
                 gradient_checkpointing=False, activation_checkpointing=False,
                 save_strategy="no", report_to="none", disable_tqdm=True,
@@ -301,16 +337,20 @@ def table(result: Mapping[str, Any]) -> str:
                 f"{total / plain:.2f}",
             ]
         )
-        ratio, reference = row["ratio"], methods[TRL]["tokens_per_second"]
+        ratio, profile = row["ratio"], row["profile"]
+        own = method.removeprefix("TRL SFTTrainer, ").split()[0]
+        same = {"bf16": TRL, "NF4": TRL_NF4}.get(own)
+        over = [row["tokens_per_second"] / methods[name]["tokens_per_second"] if name else None for name in (TRL, same)]
         speeds.append([
             method, f"{row['tokens_per_second']:,.1f}", f"{ratio['median']:.2f} ({ratio['q1']:.2f}–{ratio['q3']:.2f})",
-            f"{row['tokens_per_second'] / reference:.2f}",
+            *("–" if ratio is None else f"{ratio:.2f}" for ratio in over),
+            *(f"{100 * profile[part]:.0f} %" for part in ("optimizer", "to_numbers")),
         ])  # fmt: skip
     heads = ["peak of a step, MiB", *KINDS, "all", f"x {REFERENCE}"]
     parts = [markdown(heads, rows, right=len(heads) - 1)]
-    parts.append(
-        markdown(["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's"], speeds, right=3)
-    )
+    heads = ["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's bf16"]
+    heads += ["over TRL's on the same weights", "of a step: optimizer", "4 bits to numbers"]
+    parts.append(markdown(heads, speeds, right=6))
     real = [
         [
             one["preset"],
@@ -335,6 +375,17 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     parts.append(markdown(heads, real, right=3))
     return "\n\n".join(parts)
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """A step's bytes by kind, and how long steps take."""
+    methods = result["methods"]
+    held = {kind: [row["peak"][kind] / MIB for row in methods.values()] for kind in KINDS}
+    took = [tuple(row["ratio"][key] for key in ("median", "q1", "q3")) for row in methods.values()]
+    return [
+        Bars("peak of a step", list(methods), held, "MiB", stacked=True),
+        Bars("step time (quartiles)", list(methods), {"step": took}, f"x {REFERENCE}", lines={REFERENCE: 1.0}),
+    ]
 
 
 if __name__ == "__main__":

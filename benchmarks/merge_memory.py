@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import SCRATCH, parse, write_result
 from mlplora_vlm.files import write_json
 from mlplora_vlm.load import ModelSection
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="merge-memory-", dir=SCRATCH) as name:
         measured = measure(settings, Path(name))
-    write_result("merge_memory", settings, measured, options.out)
+    result = write_result("merge_memory", settings, measured, options.out)
+    plot_bars(options.out / "merge_memory.png", panels(result))
     return 0
 
 
@@ -169,6 +171,14 @@ def table(result: Mapping[str, Any]) -> str:
         f"{result['bound'] / GIB:.2f} GiB."
     )
     return f"{said}\n\n{markdown(heads, rows, right=len(heads) - 1)}"
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """The peak of each way, with the model's size and the bound."""
+    ways = result["ways"]
+    lines = {"bound": result["bound"] / GIB, "the model": result["model"]["bytes"] / GIB}
+    peaks = {"peak": [way["peak"] / GIB for way in ways.values()]}
+    return [Bars("peak resident memory of a merge", list(ways), peaks, "GiB", lines=lines)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import SCRATCH, parse, write_result
 from mlplora_vlm.load import ModelSection
 from recipes.readme import markdown
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             chain.run(only=stage)
     path, train = model_path(recipe.model.id), chain.stamp("train")["output"]
     measured = {"loss": [e["loss"] for e in train["log"] if "loss" in e], **ways(path, recipe.model, out)}
-    write_result("merge_ways", settings, measured, options.out)
+    result = write_result("merge_ways", settings, measured, options.out)
+    plot_bars(options.out / "merge_ways.png", panels(result))
     return 0
 
 
@@ -96,6 +98,13 @@ def table(result: Mapping[str, Any]) -> str:
     said = f"{errors['tokens']} answer tokens of the training rows, {result['dtype']}; {len(result['loss'])} steps."
     heads = ["way", "relative error of the logits", "another best token"]
     return f"{said}\n\n{markdown(heads, rows, right=2)}"
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """The logits' error of each way."""
+    errors = {name: found["error"] for name, found in result["errors"].items() if name != "tokens"}
+    title = "against the model that was trained"
+    return [Bars(title, list(errors), {"error": list(errors.values())}, "relative error of the logits", log_x=True)]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import SCRATCH, Cells, clean_processes, parse, rounded, write_result
 from mlplora_vlm.memory import AdapterNumbers, HardwareSection, adapter_numbers, estimate, peak
 from recipes.readme import markdown
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{row['predicted'] / row['measured']:.3f}",
             flush=True,
         )
-    write_result("plan_check", {"preset": preset, "common": COMMON}, {"rows": rows}, options.out)
+    result = write_result("plan_check", {"preset": preset, "common": COMMON}, {"rows": rows}, options.out)
+    plot_bars(options.out / "plan_check.png", panels(result))
     return 0
 
 
@@ -218,6 +220,14 @@ def table(result: Mapping[str, Any]) -> str:
         "resident, MiB",
     ]
     return f"{markdown(heads, rows, right=5)}\n\nFurthest off: {100 * worst:.1f} %."
+
+
+def panels(result: Mapping[str, Any]) -> list[Bars]:
+    """Foreseen beside measured, and the resident memory."""
+    kinds = {"foreseen": "predicted", "measured": "measured", "resident process": "resident"}
+    names = [row["configuration"] for row in result["rows"]]
+    series = {kind: [row[key] / MIB for row in result["rows"]] for kind, key in kinds.items()}
+    return [Bars(f"peak of live tensors, {result['settings']['preset']} model", names, series, "MiB")]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from eval_harness.generate import answers, greedy, in_order
 from eval_harness.metrics import Metric
 from mlplora_vlm.inputs import on_model
 
-ALLOWED = {"float32": 0.0, "bfloat16": 0.01}
-"""Share of answers that may differ, by precision."""
+ALLOWED = {"float32": 0.0, "bfloat16": 0.01, "int8": 0.01}
+"""Share of answers that may differ, by what rounds (see `mlplora_vlm.verify.BOUNDS`)."""
 
 
 def agreement(
@@ -96,7 +96,7 @@ def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prom
     return 0.0
 
 
-def agrees(found: dict[str, Any], dtype: str) -> bool:
-    """fp32: no answer differs; bf16: at most 1 %, each explained by rounding, and the score may be the same."""
-    few = found["different"] <= ALLOWED[dtype] * found["n"] and found["explained"] == found["different"]
+def agrees(found: dict[str, Any], rounding: str) -> bool:
+    """fp32: no answer differs; bf16 and int8: at most 1 %, each explained by rounding, and the score may be the same."""
+    few = found["different"] <= ALLOWED[rounding] * found["n"] and found["explained"] == found["different"]
     return few and found["score"]["low"] <= 0 <= found["score"]["high"]

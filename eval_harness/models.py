@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
     from mlplora_vlm.load import ModelSection
 
-FOUR_BIT = "@nf4"
-WORDS = f"""\
+QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
+WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
-or BASE in BASE+ADAPTER); {FOUR_BIT} behind it loads the base in 4 bits.  http://host:port/v1#NAME is the model NAME at
-an OpenAI-compatible endpoint, such as vLLM's."""
+or BASE in BASE+ADAPTER); @nf4, @fp4 or @int8 behind it quantizes the base.  http://host:port/v1#NAME is the model NAME
+at an OpenAI-compatible endpoint, such as vLLM's."""
 """The help text of such words."""
 
 
@@ -60,9 +60,9 @@ def _local(word: str, settings: ModelSection) -> Answerer:
     from eval_harness.local_model import LocalModel
     from mlplora_vlm.load import load_model, load_processor, load_tuned, local_device
 
-    plain = word.removesuffix(FOUR_BIT)
+    plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
     base, adapter = _base_and_adapter(plain)
-    settings = replace(settings, id=base, quantization="nf4" if plain != word else settings.quantization)
+    settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
     if adapter:

@@ -54,7 +54,7 @@ def fitted(model: PreTrainedModel, folder: Path) -> tuple[PeftModel, dict[str, T
             _renamed(f"{path}.weight", model, card).removesuffix(".weight") for path in config.modules_to_save
         ]
     tuned = PeftModel(model, config, autocast_adapter_dtype=False).eval()
-    wanted = get_peft_model_state_dict(tuned).keys()
+    wanted = get_peft_model_state_dict(tuned, save_embedding_layers=False).keys()  # not "auto": it asks the hub
     if wanted != tensors.keys():
         raise _misfit(folder, sorted(tensors.keys() - wanted), sorted(wanted - tensors.keys()))
     return tuned, tensors

@@ -318,7 +318,7 @@ class _Quantized:
             return tensor
         operation = self.quantizer.get_quantize_ops()
         made = operation.convert({name: tensor.to(self.device)}, full_layer_name=name, model=self.model)
-        weight: Tensor = dequantize_bnb_weight(made[name])
+        weight: Tensor = dequantize_bnb_weight(made[name], state=made[name])  # an int8 one holds its scales itself
         return weight.to("cpu", tensor.dtype)
 
 

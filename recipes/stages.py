@@ -190,7 +190,7 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         facts["largest_logit_difference"],
         Metric(task.metric),
     )
-    if facts["faithful"] and not agrees(facts["answers"], facts["dtype"]):
+    if facts["faithful"] and not agrees(facts["answers"], facts["rounding"]):
         write_json(out / ".stages" / "disagreement.json", facts)
         raise MendableError(
             f"the merged model answers {facts['answers']['different']} of {facts['answers']['n']} questions otherwise "
@@ -201,7 +201,7 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
     stated = "" if facts["faithful"] else f", {facts['trained_error']:.1e} from the trained model (merge.base=original)"
     print(
         f"collapse error {facts['collapse_error']:.1e}, merge error {facts['merge_error']:.1e} "
-        f"(bound {facts['merge_bound']:.0e}, {facts['dtype']}){stated}; {facts['answers']['n']} answers compared, "
+        f"(bound {facts['merge_bound']:.0e}, {facts['rounding']}){stated}; {facts['answers']['n']} answers compared, "
         f"{facts['answers']['different']} differ",
         flush=True,
     )

@@ -34,18 +34,18 @@ def folders(tmp_path_factory):
     return root
 
 
-def test_base_adapter_merged_and_four_bits(folders):
-    found = {}
-    for word in ("base", "adapter", "base+adapter", "merged", "base@nf4"):
+def test_base_adapter_merged_and_quantized(folders):
+    found, kinds = {}, ("nf4", "fp4", "int8")
+    for word in ("base", "adapter", "base+adapter", "merged", *(f"base@{kind}" for kind in kinds)):
         names = "+".join(str(folders / part) for part in word.split("+"))
         with opened(names, SECTION) as answerer:
             found[word] = answerer.describe() | {"kind": type(answerer.model).__name__}
     assert found["base"]["kind"] == found["merged"]["kind"] == "LlavaForConditionalGeneration"
     assert found["adapter"]["kind"].startswith("PeftModel")
     assert found["adapter"]["weights"] == found["base+adapter"]["weights"]
-    assert len({one["weights"] for one in found.values()}) == 4
+    assert len({one["weights"] for one in found.values()}) == 6
     assert len(found["adapter"]["adapter_sha256"]) == 64 and "adapter" not in found["base"]
-    assert found["base@nf4"]["quantization"] == "nf4"
+    assert all(found[f"base@{kind}"]["quantization"] == kind for kind in kinds)
 
 
 def test_mistakes_say_what_to_write(folders):

@@ -17,6 +17,8 @@ ROWS, STEPS, ACCUMULATION, PICTURE_TOKENS, VOCAB = 8, 6, 2, 4, 61
 GENERATOR = GeneratorSection(hidden=5, z_dim=7)
 ZERO = ("zero0", "zero1", "zero2", "zero3")
 
+QUANTIZED = ("nf4", "fp4", "int8")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -32,7 +34,7 @@ class Case:
     generator: dict[str, Any] = field(default_factory=dict)
     """Over the common `GeneratorSection`."""
     precision: str = "float32"
-    """float32, bfloat16 or nf4 (4-bit base, float32 arithmetic)."""
+    """float32, bfloat16, or how the base is quantized (float32 arithmetic)."""
     broken: str = ""
     """A part of the method that is put out of action, to see the harness fail."""
     record: bool = False
@@ -63,7 +65,7 @@ def load_base(folder: Path, precision: str) -> Any:
     model = ModelSection(
         id=str(folder),
         dtype="bfloat16" if precision == "bfloat16" else "float32",
-        quantization="nf4" if precision == "nf4" else "none",
+        quantization=precision if precision in QUANTIZED else "none",  # type: ignore[arg-type]
     )
     return load_model(str(folder), model)
 

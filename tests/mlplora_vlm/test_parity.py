@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from oracle import Oracle, error_of_update
-from parity import ROWS, STEPS, ZERO, Case, collate, load_base, rows, save_base
+from parity import QUANTIZED, ROWS, STEPS, ZERO, Case, collate, load_base, rows, save_base
 from safetensors.torch import load_file
 
 from mlplora_vlm.files import write_json
@@ -54,6 +54,7 @@ RUNS = [
 KIND_RUNS = [(1, "trainer", kind) for kind in KINDS] + [(2, "zero2", kind) for kind in KINDS] + [(2, "zero3", "dora")]
 RECORDED = [(world, f"zero{stage}", "bfloat16") for world in (1, 2) for stage in (1, 2, 3)]
 RECORDED += [(world, engine, "nf4") for world in (1, 2) for engine in ("trainer", "zero2")]
+RECORDED += [(2, "zero2", "fp4"), (2, "zero2", "int8")]
 BROKEN = [("W1", 2), ("z", 2), ("mask", 2), ("mask", 3), ("all-reduce", 1), ("all-reduce", 3)]
 RESUMED = [(world, engine) for world, engines in ENGINES.items() for engine in engines]
 RESHAPED = [(stage, begin, end) for stage in (1, 2, 3) for begin, end in ((2, 1), (1, 2))]
@@ -217,9 +218,9 @@ def test_recorded_gradients_give_the_same_steps(runs, oracle, base, measured, wo
     end = one.replay(steps)
     got = {layer: whole(layer, [s[layer]["P"] for s in seen]) for layer in seen[0]}
     error = error_of_update(got, start, end)
-    title = {"bfloat16": "bf16, fp32 masters", "nf4": "NF4 base"}[precision]
+    title = f"{precision.upper()} base" if precision in QUANTIZED else "bf16, fp32 masters"
     measured[engine, title, world]["recorded gradients"] = error
-    wanted = oracle("adamw", "nf4" if precision == "nf4" else "float32")
+    wanted = oracle("adamw", precision if precision in QUANTIZED else "float32")
     measured[engine, title, world]["end to end"] = error_of_update(runs[f"{engine}-{precision}-w{world}"], *wanted)
     assert error <= BOUND
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hub_server import TOKEN, serve
 
+from eval_harness.predictions import read_rows
+
 ROOT = Path(__file__).parents[2]
 QUICK = (
     *("train.max_steps=8", "train.batch_size=4", "train.save_steps=8", "data.split=train", "eval.task=shapes_test"),
@@ -47,6 +49,15 @@ def test_the_chain_ends_on_the_hub_and_a_failed_verification_never_gets_there(tm
             assert "of no use but to test" not in there.pop("README.md").decode(), "these rows were not learnt by heart"
             assert there == {path.name: path.read_bytes() for path in (out / kind).iterdir()}
         assert TOKEN not in (out / "run.log").read_text()
+
+        told = {row["id"]: row["prediction"] for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
+        words = ["evaluate", "me/tiny", "me/tiny-adapter", "--tasks", "shapes_test", "--dtype", "float32"]
+        command = [sys.executable, "-m", "recipes", *words, "--out", str(tmp_path / "again")]
+        fresh = environment | {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "elsewhere")}
+        subprocess.run(command, cwd=ROOT, env=fresh, timeout=600, check=True)
+        for name in ("me-tiny", "me-tiny-adapter"):
+            again = read_rows(tmp_path / "again" / name / "shapes_test" / "predictions.jsonl")
+            assert told.items() <= {row["id"]: row["prediction"] for row in again}.items(), "loaded from the hub"
 
         hub.asked.clear()
         assert "[publish] done before" in run(HF_TOKEN=TOKEN) and not hub.writes()

@@ -23,6 +23,7 @@ QUICK = (
     *("data.split=train", "eval.task=shapes_test", "eval.limit=16", "eval.batch_size=8"),
 )
 """Too few steps to learn anything by heart, on rows of which some can be held back."""
+ADAPTER = "adapter_model.safetensors"
 pytestmark = pytest.mark.slow
 
 
@@ -55,7 +56,7 @@ def smoke(environment, tmp_path_factory):
 def adapter_of(out):
     from safetensors.torch import load_file
 
-    return load_file(out / "adapter" / "adapter_model.safetensors")
+    return load_file(out / "adapter" / ADAPTER)
 
 
 def result_of(out):
@@ -178,6 +179,11 @@ def test_zero_3_on_two_processes_with_evaluation_best_checkpoint_and_tracker(env
     assert result["training"]["best_checkpoint"] in ("checkpoint-4", "checkpoint-8")
     assert result["verify"]["merge_error"] <= 1e-5
     assert list(out.rglob("events.out.tfevents*"))
+    collapsed, checkpoint = tmp_path / "collapsed", out / "train" / result["training"]["best_checkpoint"]
+    words = ["collapse", str(checkpoint), "--out", str(collapsed), "--keep-generator"]
+    subprocess.run([sys.executable, "-m", "recipes", *words], cwd=ROOT, env=environment, check=True)
+    assert (collapsed / ADAPTER).read_bytes() == (out / "adapter" / ADAPTER).read_bytes()
+    assert len(list(tmp_path.glob("collapsed-generator/optimizer-*-of-00002.safetensors"))) == 2
 
 
 def test_two_nodes_train_together_and_node_0_does_the_rest(environment, tmp_path):
