@@ -97,6 +97,6 @@ def first_margin(tuned: Any, merged: Any, processor: Any, example: Example, prom
 
 
 def agrees(found: dict[str, Any], rounding: str) -> bool:
-    """fp32: no answer differs; bf16 and int8: at most 1 %, each explained by rounding, and the score may be the same."""
+    """fp32: no answer differs; else at most 1 %, each explained by rounding, and the score may be the same."""
     few = found["different"] <= ALLOWED[rounding] * found["n"] and found["explained"] == found["different"]
     return few and found["score"]["low"] <= 0 <= found["score"]["high"]

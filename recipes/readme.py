@@ -23,7 +23,7 @@ from recipes.task_table import task_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
-COMPARED = "docs/demo/lora"
+COMPARED = "docs/demo/compared"
 PARITY = "docs/parity/result.json"
 NO_RESULT = "*No result yet: `python -m recipes.readme` writes this table from a run’s `result.json`.*"
 
@@ -100,10 +100,14 @@ def result_table(root: Path) -> str:
     ]
     heads = [f"{group.name}, N = {numbers.count(group.n)}" for group in groups]
     parts = [markdown(["", *heads], rows, right=len(groups)), _sentence(result)]
-    others = [read_json(other) for other in sorted((root / COMPARED).glob("*.json"))]
-    if others:
+    if others := compared(root):
         parts.append(comparison([result, *others]))
     return "\n\n".join(part for part in parts if part)
+
+
+def compared(root: Path) -> list[dict[str, Any]]:
+    """The kept results of the demo's other methods."""
+    return [read_json(path) for path in sorted((root / COMPARED).glob("*.json"))]
 
 
 def example_card(root: Path) -> str:
@@ -131,9 +135,10 @@ def comparison(results: Sequence[Mapping[str, Any]]) -> str:
             group.name: next((bar for bar in group.bars if bar.kind == "after"), None)
             for group in charts.score_groups(facts.section(result, "scores"))
         }
+        base = facts.at(result, "recipe", "resolved", "model", "quantization")
         rows.append(
             [
-                facts.method(result),
+                facts.method(result) + (f", {base.upper()} base" if base not in (None, "none") else ""),
                 numbers.rate(facts.at(result, "recipe", "resolved", "train", "learning_rate")),
                 numbers.count(facts.at(result, "training", "steps")),
                 numbers.decimal(facts.at(result, "training", "final_loss")),
@@ -170,9 +175,10 @@ def recipe_list(root: Path) -> str:
 
 def recipe_table(root: Path) -> str:
     """One row for each recipe × preset."""
-    result = read_json(root / RESULT) if (root / RESULT).exists() else {}
+    results = [read_json(root / RESULT)] if (root / RESULT).exists() else []
+    results += compared(root)
     rows = [
-        _recipe_row(load_recipe(path, preset), result)
+        _recipe_row(load_recipe(path, preset), results)
         for path in recipe_files(root / "recipes")
         for preset in available_presets(path)
     ]
@@ -197,11 +203,16 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0
     return "\n".join(lines)
 
 
-def _recipe_row(recipe: Recipe, result: Mapping[str, Any]) -> list[str]:
-    run = facts.section(result, "recipe")
+def _recipe_row(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``results``: the first of a preset is the one of the preset as it stands."""
+
+    def named(result: Mapping[str, Any]) -> bool:
+        run = facts.section(result, "recipe")
+        return (run.get("name"), run.get("preset")) == (recipe.name, recipe.preset)
+
     judged = recipe.eval.judge or "overall"
     score = "–"
-    if (run.get("name"), run.get("preset")) == (recipe.name, recipe.preset) and not facts.by_heart(result):
+    if (result := next(filter(named, results), None)) and not facts.by_heart(result):
         cell = facts.at(result, "scores", "after", "scores", judged) or {}
         score = f"{judged} {numbers.percent(cell.get('score'))}"
     quantization = "" if recipe.model.quantization == "none" else f", {recipe.model.quantization.upper()}"

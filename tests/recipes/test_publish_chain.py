@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import TOKEN, serve
+from safetensors.torch import load_file, save
 
 from eval_harness.predictions import read_rows
 
@@ -21,8 +23,6 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_chain_ends_on_the_hub_and_a_failed_verification_never_gets_there(tmp_path):
-    from safetensors.torch import load_file, save_file
-
     out = tmp_path / "out"
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     with serve() as hub:
@@ -50,25 +50,43 @@ def test_the_chain_ends_on_the_hub_and_a_failed_verification_never_gets_there(tm
             assert there == {path.name: path.read_bytes() for path in (out / kind).iterdir()}
         assert TOKEN not in (out / "run.log").read_text()
 
-        told = {row["id"]: row["prediction"] for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
+        answers = {row["id"]: row["prediction"] for row in read_rows(out / "eval" / "after" / "predictions.jsonl")}
         words = ["evaluate", "me/tiny", "me/tiny-adapter", "--tasks", "shapes_test", "--dtype", "float32"]
         command = [sys.executable, "-m", "recipes", *words, "--out", str(tmp_path / "again")]
         fresh = environment | {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "elsewhere")}
         subprocess.run(command, cwd=ROOT, env=fresh, timeout=600, check=True)
         for name in ("me-tiny", "me-tiny-adapter"):
             again = read_rows(tmp_path / "again" / name / "shapes_test" / "predictions.jsonl")
-            assert told.items() <= {row["id"]: row["prediction"] for row in again}.items(), "loaded from the hub"
+            assert answers.items() <= {row["id"]: row["prediction"] for row in again}.items(), "loaded from the hub"
 
         hub.asked.clear()
         assert "[publish] done before" in run(HF_TOKEN=TOKEN) and not hub.writes()
 
-        weights = out / "merged" / "model.safetensors"
-        tensors = load_file(weights)
-        name = next(name for name in tensors if name.endswith("q_proj.weight") and "language" in name)
-        save_file({**tensors, name: tensors[name] * 1.5}, weights, metadata={"format": "pt"})
-        said = run("--from", "verify", expect=2, HF_TOKEN=TOKEN)
-        assert name in said and "nothing has been published" in said
+        for told, file, content in tampered(out / "merged"):
+            kept = file.read_bytes()
+            file.write_bytes(content)
+            said = run("--from", "verify", expect=2, HF_TOKEN=TOKEN)
+            assert told in said and "nothing has been published" in said
+            file.write_bytes(kept)
         push = [sys.executable, "-m", "recipes", "push", str(out)]
         done = subprocess.run(push, cwd=ROOT, env=environment | {"HF_TOKEN": TOKEN}, capture_output=True, text=True)
         assert done.returncode == 2 and "was not verified" in done.stderr
         assert not hub.writes(), "the hub received nothing"
+
+
+def tampered(merged):
+    """(what verify must say, a file of ``merged``, its content after somebody's mistake): one mistake each."""
+    from data_prep.demo.models import model_path
+
+    weights, template, settings = (
+        merged / name for name in ("model.safetensors", "chat_template.jinja", "processor_config.json")
+    )
+    base, tensors = load_file(Path(model_path("demo/tiny-llava")) / weights.name), load_file(weights)
+    wrong = next(name for name in tensors if name.endswith("q_proj.weight") and "language" in name)
+    yield wrong, weights, save({**tensors, wrong: tensors[wrong] * 1.5}, {"format": "pt"})
+    untuned = {name: tensor for name, tensor in base.items() if "projector" in name and name.endswith("weight")}
+    yield min(untuned), weights, save(tensors | untuned, {"format": "pt"})
+    yield "the chat template", template, b"Dear model! " + template.read_bytes()
+    pictures = json.loads(settings.read_text())
+    pictures["image_processor"]["size"] = {"height": 56, "width": 56}
+    yield "the picture settings (size", settings, json.dumps(pictures).encode()

@@ -47,7 +47,7 @@ def result(generated, learning_rate, free):
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "docs/demo/lora").mkdir(parents=True)
+    (tmp_path / "docs/demo/compared").mkdir(parents=True)
     (tmp_path / "README.md").write_text(AROUND.format("demo-result") + LIST)
     (tmp_path / "recipes/README.md").write_text(AROUND.format("recipes"))
     (tmp_path / "docs/parity").mkdir()
@@ -126,6 +126,13 @@ def test_every_preset_has_a_row_with_its_estimate_and_only_what_was_measured_a_s
     assert re.search(r"\| 1 GiB \| – \|$", smoke)
     assert "| llava_vqa | `demo` |" in demo and re.search(r"\| \d GiB \| open 94.2 % \|$", demo)
     assert "| llava_vqa | `demo-qlora` |" in quantized and re.search(r"\| \d GiB \| – \|$", quantized)
+    four_bit = result(True, 3e-4, 0.931)
+    four_bit["recipe"]["preset"] = "demo-qlora"
+    four_bit["recipe"]["resolved"]["model"]["quantization"] = "nf4"
+    (root / readme.COMPARED / "qlora.json").write_text(json.dumps(four_bit))
+    *_, demo, quantized = readme.recipe_table(root).replace("\u00a0", " ").splitlines()
+    assert demo.endswith("| open 94.2 % |") and quantized.endswith("| open 93.1 % |")
+    assert "| OP-LoRA, NF4 base | 3e-4 |" in readme.result_table(root).replace("\u00a0", " ")
 
 
 def test_what_was_learnt_by_heart_is_no_score(root):
