@@ -60,6 +60,7 @@ def _local(word: str, settings: ModelSection) -> Answerer:
     from eval_harness.local_model import LocalModel
     from mlplora_vlm.load import load_model, load_processor, load_tuned, local_device
 
+    asked: Any  # one of the section's own choices
     plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
     base, adapter = _base_and_adapter(plain)
     settings = replace(settings, id=base, quantization=asked)
