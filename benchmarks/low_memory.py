@@ -6,7 +6,7 @@ else the machine does falls on all alike.  Bytes are those of live tensors at th
 (`benchmarks.live_bytes`).  A last step is profiled: how much of it the optimizer takes, and turning 4 bits into
 numbers.  TRL trains plain PEFT LoRA on the same model, adapter and batch, with its own loss and metrics.  The compact
 generator was dropped (compact_trial) and is not measured.  For LLaVA-1.5-7B the ratio of step times is computed, not
-measured: see `real_sizes`.
+measured: see `benchmarks.real_sizes`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Bars, plot_bars
-from benchmarks.common import RESULTS, clean_processes, parse, rounded, write_result
-from mlplora_vlm.files import read_json
+from benchmarks.common import clean_processes, parse, rounded, write_result
+from benchmarks.real_sizes import GPU, computed, real_sizes
 from recipes.readme import markdown
 
 PLAIN = ["adapter.generated=false"]
@@ -47,9 +47,6 @@ WARM, WATCHED = 1, 2
 TO_NUMBERS = "bitsandbytes::dequantize_4bit"
 """What torch's profiler calls turning a weight's 4 bits into numbers."""
 KINDS = ("weights", "adapter", "states", "gradients", "activations", "passing", "inputs")
-REAL = ("lora-80gb", "qlora-24gb", "zero3-8gpu")
-GPU = {"tera_flops": 312.0, "share_of_flops": 0.4, "terabytes_a_second": 2.0, "share_of_bandwidth": 0.6}
-"""Assumption: an A100 with 80 GiB (NVIDIA's data sheet: 312 TFLOP/s in bfloat16, 2.0 TB/s), used to these shares."""
 MIB = 2**20
 
 
@@ -263,65 +260,6 @@ def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
     return {"q1": rounded(low), "median": rounded(middle), "q3": rounded(high)}
 
 
-def real_sizes() -> list[dict[str, Any]]:
-    """Step time of OP-LoRA over plain LoRA for LLaVA-1.5-7B at the presets' own batches, computed in two ways.
-
-    From this machine's costs: a decoder layer's passes and its optimizers, as step_cost measured them (seconds a token
-    of the layer, seconds a number of the adapter and unit of hidden width), times tokens, layers and numbers.  And from
-    a GPU's data sheet: the passes by their FLOPs (4 a weight and token, 6 with checkpointing), the optimizer by the
-    bytes that it reads and writes (24 a number of W2 and its moments, 8 its gradient; W2's columns that are ever on).
-    A step is all of the micro-batches; "each micro-batch" is the same without accumulation.
-    """
-    from mlplora_vlm.memory import adapter_numbers
-    from mlplora_vlm.meta import meta_model
-    from mlplora_vlm.optimizer_bytes import EVER_ON
-    from recipes.dry_run import model_config
-    from recipes.recipe import load_recipe
-
-    cost = read_json(RESULTS / "step_cost.json")
-    block = next(b for b in cost["blocks"] if (b["model"], b["rank"], b["hidden"]) == ("layer", 16, 32))
-    sizes, tokens = cost["settings"]["layer"], cost["settings"]["layer_tokens"]
-    width, inner = sizes["hidden_size"], sizes["intermediate_size"]
-    numbers = 16 * (4 * 2 * width + 3 * (width + inner))
-    seconds = {m: block["methods"][m]["optimizer_seconds"]["median"] for m in ("LoRA", "exact", "exact, 8-bit states")}
-    plain = block["methods"]["LoRA"]
-    passes = (plain["seconds"]["median"] - seconds["LoRA"]) / tokens
-    found = []
-    for preset in REAL:
-        recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "llava_vqa.yaml", preset)
-        model = meta_model(model_config(recipe))
-        train, generator = recipe.train, recipe.adapter.generator
-        adapter = adapter_numbers(model, replace_generated(recipe.adapter)).trained
-        method = "exact" if generator.states == "float32" else "exact, 8-bit states"
-        rows = train.batch_size * train.gradient_accumulation
-        layers = model.config.get_text_config().num_hidden_layers
-        weights = sum(p.numel() for p in model.parameters())
-        share = train.processes if train.zero_stage else 1
-        checkpointing = 1.5 if train.gradient_checkpointing else 1.0
-        ratios = {}
-        for name, micro in (("step", rows), ("each micro-batch", train.batch_size)):
-            used = micro * recipe.data.max_length
-            cpu = checkpointing * passes * used * layers
-            scale = adapter / share / numbers
-            here = (cpu + scale * seconds[method] * generator.hidden / 32) / (cpu + scale * seconds["LoRA"])
-            flops = 4 * checkpointing * weights * used
-            gpu = flops / (GPU["tera_flops"] * 1e12 * GPU["share_of_flops"])
-            columns = generator.hidden * (EVER_ON if generator.states == "float32" else 1)
-            each = 32 if generator.states == "float32" else 20
-            moved = adapter / share * columns * each
-            there = 1 + moved / (GPU["terabytes_a_second"] * 1e12 * GPU["share_of_bandwidth"]) / gpu
-            ratios[name] = {"tokens": used, "here": rounded(here), "gpu": rounded(there)}
-        found.append({"preset": preset, "adapter": adapter, "method": method, "ratios": ratios})
-    return found
-
-
-def replace_generated(adapter: Any) -> Any:
-    """The same adapter, counted as one that is stepped as it is."""
-    from dataclasses import replace
-
-    return replace(adapter, generated=False)
-
-
 def table(result: Mapping[str, Any]) -> str:
     """Bytes by kind and speed of every method, and the computed step times of a 7B model."""
     methods = result["methods"]
@@ -351,29 +289,7 @@ def table(result: Mapping[str, Any]) -> str:
     heads = ["method", "tokens/s", f"step x {REFERENCE} (quartiles)", "tokens/s over TRL's bf16"]
     heads += ["over TRL's on the same weights", "of a step: optimizer", "4 bits to numbers"]
     parts.append(markdown(heads, speeds, right=6))
-    real = [
-        [
-            one["preset"],
-            one["method"],
-            f"{one['adapter']:,}",
-            name,
-            f"{r['tokens']:,}",
-            f"{r['here']:.3f}",
-            f"{r['gpu']:.3f}",
-        ]
-        for one in result["real"]
-        for name, r in one["ratios"].items()
-    ]
-    heads = [
-        "LLaVA-1.5-7B, computed",
-        "generator",
-        "adapter's numbers",
-        "of",
-        "tokens",
-        "step x LoRA, this CPU's costs",
-        "an A100's data sheet",
-    ]
-    parts.append(markdown(heads, real, right=3))
+    parts.append(computed(result["real"]))
     return "\n\n".join(parts)
 
 
