@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from benchmarks.bars import Bars, plot_bars
-from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
+from benchmarks.common import SCRATCH, Cells, parse, write_result
 from eval_harness.controls import PictureKeys
 from eval_harness.models import model_name
 from mlplora_vlm.files import read_json
@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
     "threads": 2,
 }  # fmt: skip
 QUICK = FULL | {"model": "demo/tiny-llava", "task": "shapes_test", "pictures": 8, "rounds": 1, "batch_size": 8}
-TIMES = ("seconds", "samples_per_second", "processes")
+CIRCUMSTANCES = ("seconds", "samples_per_second", "processes", "device")
 WAYS = {"once": "each picture once", "each": "for every question"}
 
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def whole(settings: Mapping[str, Any], processes: int, out: Path) -> dict[str, Any]:
-    """The whole split by the command line: digest of all answers, result without times, seconds and rate."""
+    """The whole split by the command line: digest of all answers, result but for its circumstances, seconds, rate."""
     from mlplora_vlm.files import sha256
 
     words = ["evaluate", settings["model"], "--tasks", settings["task"], "--batch-size", str(settings["batch_size"])]
@@ -80,7 +80,7 @@ def whole(settings: Mapping[str, Any], processes: int, out: Path) -> dict[str, A
     folder = out / model_name(settings["model"]) / settings["task"]
     result = read_json(folder / "result.json")
     return {
-        "result": {key: value for key, value in result.items() if key not in TIMES}
+        "result": {key: value for key, value in result.items() if key not in CIRCUMSTANCES}
         | {"answers": sha256(folder / "predictions.jsonl")},
         "seconds": result["seconds"],
         "rate": result["samples_per_second"],
@@ -161,8 +161,8 @@ def table(result: Mapping[str, Any]) -> str:
     score = one["result"]["scores"]["overall"]
     whole = (
         f"The whole split ({score['n']:,} questions) by one process and by two: results and every answer "
-        f"{'equal' if result['equal'] else 'NOT EQUAL'} ({rounded(one['seconds'], 4)} s and "
-        f"{rounded(two['seconds'], 4)} s, with other work on the machine)."
+        f"{'equal' if result['equal'] else 'NOT EQUAL'} ({one['seconds']:,.0f} s and {two['seconds']:,.0f} s: "
+        f"{one['rate']:.1f} and {two['rate']:.1f} questions/s, one thread a process)."
     )
     return "\n\n".join([markdown(heads, rows, right=3), said, whole])
 
