@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from numpy.typing import NDArray
 
+    from data_prep.held_back import Rows
     from mlplora_vlm.families.processor import FamilyProcessor
 
 REJECTS = "rejects.jsonl"
-BATCH = 32  # rows that are checked, and written, at once: with embedded pictures they are all in memory
+BATCH = 64  # rows that are checked, and written, at once: with embedded pictures they are all in memory
 ROWS_A_PROCESS = 2000  # fewer rows are checked sooner than a further process starts
 
 
@@ -65,7 +66,8 @@ def prepare(
     """Reads and checks every source; leaves ``folder/NAME/`` of each source NAME, and ``folder/rejects.jsonl``.
 
     Of ``held_back`` rows the pictures are shown to no training row (see `split_rows`).  A source's ``limit`` is counted
-    after that.  Rows stand in their source's order.  Memory does not grow with the set, but for a few bytes a row.
+    after that.  Rows stand in their source's order.  Memory does not grow with the set, but for about a KiB a row of what
+    Arrow keeps for each batch of rows on disk (benchmarks/README.md, data_throughput).
     Raises MendableError where data is missing, too few rows are left, or more are rejected than
     ``settings.max_reject_rate``; then too the rejects file is there.
     """
@@ -150,26 +152,26 @@ def _read(name: str, section: SourceSection, work: Path) -> Dataset:
 
 def _chosen(
     read: dict[str, Dataset], sources: dict[str, SourceSection], seed: int, held_back: int
-) -> dict[str, tuple[list[int], list[int]]]:
+) -> dict[str, tuple[Rows, Rows]]:
     """By source, the numbers of its rows to train on and to hold back."""
     import numpy as np
+    import pyarrow as pa
 
     usable = {name: np.flatnonzero(rows.data.column("reason").is_null().to_numpy()) for name, rows in read.items()}
-    split: dict[str, tuple[list[int], list[int]]]
-    if not held_back:
-        split = {name: (numbers.tolist(), []) for name, numbers in usable.items()}
-    else:
-        places = [(name, number) for name, numbers in usable.items() for number in numbers.tolist()]
-        pictures = [shown for name, rows in read.items() for shown in rows.select(usable[name])["digests"]]
-        parts = split_rows(pictures, held_back, seed)
-        split = {name: ([], []) for name in read}
-        for kind, rows in enumerate(parts):
-            for row in rows:
-                name, number = places[row]
-                split[name][kind].append(number)
+    shown = [rows.data.column("digests").take(pa.array(usable[name])) for name, rows in read.items()]
+    pictures = pa.chunked_array([chunk for column in shown for chunk in column.chunks], shown[0].type)
+    parts = split_rows(pictures, held_back, seed)  # numbers over all usable rows, one source after the other
+    del shown, pictures
+    pa.default_memory_pool().release_unused()  # before it is forked into the processes that check
+    ends = np.cumsum([len(numbers) for numbers in usable.values()])
+    split: dict[str, tuple[Rows, Rows]] = {}
+    for (name, numbers), end in zip(usable.items(), ends.tolist(), strict=True):
+        begin = end - len(numbers)
+        training, aside = (numbers[part[(begin <= part) & (part < end)] - begin] for part in parts)
+        split[name] = training, aside
     for name, (training, _) in split.items():
         limit, left = sources[name].limit, len(usable[name])
-        if (left and not training) or len(training) < limit:
+        if (left and not len(training)) or len(training) < limit:
             raise MendableError(
                 f"{len(training)} training rows are left of {len(read[name])} ({held_back} held back, "
                 f"{len(read[name]) - left} unusable), not {limit or 1} or more",
@@ -182,8 +184,8 @@ def _chosen(
 def _checked(
     name: str,
     read: Dataset,
-    training: list[int],
-    aside: list[int],
+    training: Rows,
+    aside: Rows,
     check: RowCheck,
     settings: DataSection,
     folder: Path,
@@ -191,11 +193,10 @@ def _checked(
     """Checks the chosen rows, saves those that can be used, and appends the rejected ones to the rejects file."""
     import numpy as np
 
-    marked = set(aside)
-    wanted = sorted([*training, *aside])
+    wanted = np.sort(np.concatenate([training, aside]))
     processes = min(settings.workers or len(os.sched_getaffinity(0)), max(1, len(wanted) // ROWS_A_PROCESS))
     checked = read.select(wanted).map(
-        _Marked(check, [number in marked for number in wanted]),
+        _Marked(check, np.isin(wanted, aside)),
         with_indices=True,
         batched=True,
         batch_size=BATCH,
@@ -224,11 +225,11 @@ def _checked(
 class _Marked:
     """The check, which also marks the rows that are held back."""
 
-    def __init__(self, check: RowCheck, held_back: list[bool]) -> None:
+    def __init__(self, check: RowCheck, held_back: NDArray[np.bool_]) -> None:
         self.check, self.held_back = check, held_back
 
     def __call__(self, batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
-        return self.check(batch | {"held_back": [self.held_back[number] for number in numbers]})
+        return self.check(batch | {"held_back": self.held_back[numbers].tolist()})
 
 
 def _refuse_too_many(counts: dict[str, Counts], settings: DataSection, folder: Path) -> None:
