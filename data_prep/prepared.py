@@ -66,8 +66,8 @@ def prepare(
     """Reads and checks every source; leaves ``folder/NAME/`` of each source NAME, and ``folder/rejects.jsonl``.
 
     Of ``held_back`` rows the pictures are shown to no training row (see `split_rows`).  A source's ``limit`` is counted
-    after that.  Rows stand in their source's order.  Memory does not grow with the set, but for about a KiB a row of what
-    Arrow keeps for each batch of rows on disk (benchmarks/README.md, data_throughput).
+    after that.  Rows stand in their source's order.  Memory does not grow with the set, but for about a KiB a row of
+    what Arrow keeps for each batch of rows on disk (benchmarks/README.md, data_throughput).
     Raises MendableError where data is missing, too few rows are left, or more are rejected than
     ``settings.max_reject_rate``; then too the rejects file is there.
     """

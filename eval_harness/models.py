@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, sha256
+from mlplora_vlm.start import CONFIG_FILE
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
     from mlplora_vlm.load import ModelSection
 
+ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
+"""Of a hub's adapter: its tensors and settings, and the processor's, whatever that consists of."""
 QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
 WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
@@ -62,28 +65,47 @@ def _local(word: str, settings: ModelSection) -> Answerer:
 
     asked: Any  # one of the section's own choices
     plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
-    base, adapter = _base_and_adapter(plain)
+    base, name, adapter = _base_and_adapter(plain)
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
     if adapter:
-        about |= {"adapter": str(adapter), "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
+        about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
         model: Any = load_tuned(path, adapter, settings, device)
     else:
         model = load_model(path, settings, device)
-    own = adapter and (adapter / "processor_config.json").is_file()  # an adapter keeps what it was trained with
-    processor = load_processor(adapter if own and adapter else path, settings)
+    own = adapter if adapter and (adapter / "processor_config.json").is_file() else None
+    processor = load_processor(path, settings, own)  # an adapter keeps what it was trained with
     return LocalModel(model.eval(), processor, model_name(word), about)
 
 
-def _base_and_adapter(word: str) -> tuple[str, Path | None]:
-    base, plus, folder = word.rpartition("+")
-    config = Path(folder) / "adapter_config.json"
-    if not config.is_file():
+def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:
+    """(the base's name, the adapter's, the adapter's folder: None where the word names a model alone)."""
+    base, plus, name = word.rpartition("+")
+    if (folder := _adapter_folder(name)) is None:
         if plus:
-            raise MendableError(f"there is no adapter in {folder!r}", word, "name a folder with an adapter_config.json")
-        return word, None
-    named = base or read_json(config).get("base_model_name_or_path") or ""
+            what = f"there is no adapter in {name!r}"
+            raise MendableError(what, word, "name a folder or a hub repo with an adapter_config.json")
+        return word, "", None
+    named = base or read_json(folder / CONFIG_FILE).get("base_model_name_or_path") or ""
     if not named:
-        raise MendableError("the adapter does not name its base model", str(config), "write BASE+ADAPTER")
-    return named, Path(folder)
+        raise MendableError("the adapter does not name its base model", str(folder / CONFIG_FILE), "write BASE+ADAPTER")
+    return named, name, folder
+
+
+def _adapter_folder(name: str) -> Path | None:
+    """Where the adapter's files lie, from the hub if need be; None for what is no adapter."""
+    from transformers.utils import find_adapter_config_file
+
+    from data_prep.demo.models import model_path
+    from mlplora_vlm.hub_errors import told
+
+    path = model_path(name)
+    if find_adapter_config_file(path) is None:
+        return None
+    if Path(path).is_dir():
+        return Path(path)
+    from huggingface_hub import snapshot_download
+
+    with told(name, "the adapter cannot be downloaded"):
+        return Path(snapshot_download(name, allow_patterns=list(ADAPTER_PARTS)))

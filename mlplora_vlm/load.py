@@ -127,16 +127,17 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
     return model
 
 
-def load_processor(path: str | Path, settings: ModelSection) -> FamilyProcessor:
+def load_processor(path: str | Path, settings: ModelSection, kept: Path | None = None) -> FamilyProcessor:
     """The model's own processor (tokenizer, pictures, chat template), its pictures bounded as the recipe says.
 
-    ``path`` is a model's folder or hub id.  Raises `MendableError` where the bound cannot be kept.
+    ``path`` is a model's folder or hub id; ``kept`` a folder with a processor's files alone, such as a run's adapter/
+    with the one that it was trained with.  Raises `MendableError` where the bound cannot be kept.
     """
     from transformers import AutoConfig, AutoProcessor
 
     options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
     card = card_of(AutoConfig.from_pretrained(str(path), **options))
-    processor = FamilyProcessor(AutoProcessor.from_pretrained(str(path), **options), card)
+    processor = FamilyProcessor(AutoProcessor.from_pretrained(str(kept or path), **options), card)
     if settings.picture_tokens is not None:
         processor.card.pictures.bound(processor.stock, settings.picture_tokens)
     return processor

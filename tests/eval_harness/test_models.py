@@ -30,6 +30,7 @@ def folders(tmp_path_factory):
             if parameter.requires_grad:
                 parameter.add_(0.1)
     tuned.save_pretrained(root / "adapter")
+    tiny_llava.build_processor().save_pretrained(root / "adapter")  # as a run leaves it; no name here tells a family
     merge(str(base), section, root / "adapter", root / "merged")
     return root
 
