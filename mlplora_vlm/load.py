@@ -104,11 +104,11 @@ def load_model(path: str, settings: ModelSection, device: str | None = None) -> 
             options["device_map"] = {"": local_device()}
         with card.loading():
             model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise MendableError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
             f"model.id {path!r}",
-            "check the id, the network and, for a gated model, `hf auth login`",
+            "check the id or folder, the network and, for a gated model, `hf auth login`",
         ) from error
     if settings.quantization != "none":
         for layer in check_quantized(model, card, settings):

@@ -90,6 +90,11 @@ def test_a_model_that_is_not_there_is_named(monkeypatch):
         load_model("/no/such/folder", ModelSection(id="/no/such/folder"))
 
 
+def test_a_folder_that_holds_no_model_is_named(tmp_path):
+    with pytest.raises(MendableError, match="cannot be loaded: Unrecognized model"):
+        load_model(str(tmp_path), ModelSection(id=str(tmp_path)))
+
+
 def test_a_part_that_matches_nothing_is_an_error(base):
     from dataclasses import replace
 
