@@ -117,6 +117,7 @@ class _Run:
         self.processes.wait()
         seconds = time.perf_counter() - began
         known |= journal.known()
+        self.processes.wait()  # all have read it before the first removes it
         found = self.scored(part, examples, [known[example.id] for example in examples], seconds, len(left))
         if self.processes.first:
             self._keep(key, known)
