@@ -66,8 +66,7 @@ def plot_bars(path: Path, panels: Sequence[Bars]) -> None:
         if panel.log_x:
             axis.set_xscale("log")
         if len(panel.series) + len(panel.lines) > 1:
-            axis.legend(
-                fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.55 / height * 1.4), ncols=4
-            )
+            below = -0.77 / height  # of the axes' height, under their label
+            axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, below), ncols=4)
     figure.tight_layout()
     save(figure, path)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -56,6 +57,12 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads() if torch else None,
         "versions": provenance.versions(PACKAGES),
     }
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float | None]:
+    """``q1``, ``median`` and ``q3``, rounded."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"q1": rounded(low), "median": rounded(middle), "q3": rounded(high)}
 
 
 def clean_processes() -> Any:

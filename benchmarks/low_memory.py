@@ -12,7 +12,6 @@ measured: see `benchmarks.real_sizes`.
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Bars, plot_bars
-from benchmarks.common import clean_processes, parse, rounded, write_result
+from benchmarks.common import clean_processes, parse, quartiles, rounded, write_result
 from benchmarks.real_sizes import GPU, computed, real_sizes
 from recipes.readme import markdown
 
@@ -94,7 +93,7 @@ def in_turn(settings: Mapping[str, Any]) -> dict[str, Any]:
             worker.join()
     for method, row in found.items():
         ratios = [own / plain for own, plain in zip(seconds[method], seconds[REFERENCE], strict=True)]
-        row |= {"seconds": _quartiles(seconds[method]), "ratio": _quartiles(ratios)}
+        row |= {"seconds": quartiles(seconds[method]), "ratio": quartiles(ratios)}
         row["tokens_per_second"] = rounded(row["tokens"] / row["seconds"]["median"])
     return found
 
@@ -253,11 +252,6 @@ def _answer(pipe: Any) -> Any:
         return pipe.recv()
     except EOFError:
         raise RuntimeError("a method's process ended; its error stands above, or it ran out of memory") from None
-
-
-def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {"q1": rounded(low), "median": rounded(middle), "q3": rounded(high)}
 
 
 def table(result: Mapping[str, Any]) -> str:

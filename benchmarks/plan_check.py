@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -70,21 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def in_a_process(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
     """`measured` in a child that ends with it, and its largest resident memory."""
-    context = clean_processes()
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_serve, args=(theirs, preset, list(overrides)), daemon=True)
-    child.start()
-    theirs.close()
-    try:
-        found: dict[str, Any] = ours.recv()
-    except EOFError:
-        raise RuntimeError("the training ended; its error stands above, or it ran out of memory") from None
-    finally:
-        child.join()
-    return found
+    with ProcessPoolExecutor(1, clean_processes()) as pool:
+        return pool.submit(_alone, preset, list(overrides)).result()
 
 
-def _serve(pipe: Any, preset: str, overrides: list[str]) -> None:
+def _alone(preset: str, overrides: list[str]) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
@@ -95,7 +86,7 @@ def _serve(pipe: Any, preset: str, overrides: list[str]) -> None:
                    "DS_ACCELERATOR": "cpu"}  # fmt: skip
     with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(sys.__stderr__):
         found = measured(load_recipe(RECIPE, preset, overrides))
-    pipe.send(found | {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
+    return found | {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def measured(recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
+from benchmarks.common import SCRATCH, Cells, parse, quartiles, rounded, write_result
 from benchmarks.live_bytes import allocated, living, watched
 from eval_harness.lr_plot import Panel, plot
 from mlplora_vlm.attach import GeneratorSection
@@ -276,9 +275,9 @@ def block(subject: Subject, rank: int, hidden: int, settings: Mapping[str, Any])
         row |= {
             "predicted": expected[method],
             "error": rounded(expected[method] / row["states"] - 1),
-            "seconds": _quartiles(whole),
-            "optimizer_seconds": _quartiles([optimizer for _, optimizer in seconds[method]]),
-            "ratio": _quartiles([a / sum(b) for a, b in zip(whole, seconds[LORA], strict=True)]),
+            "seconds": quartiles(whole),
+            "optimizer_seconds": quartiles([optimizer for _, optimizer in seconds[method]]),
+            "ratio": quartiles([a / sum(b) for a, b in zip(whole, seconds[LORA], strict=True)]),
         }
     return {"methods": found, "left_out": {method: expected[method] for method in wanted if method not in found}}
 
@@ -320,11 +319,6 @@ def predicted(subject: Subject, method: str, rank: int, hidden: int) -> int:
         return 12 * n + trunks["generator weights"] + trunks["generator moments"]
     whole = held["generator weights"] + held["generator moments"]
     return whole - n if method == AUTOGRAD else whole  # autograd needs no padding mask
-
-
-def _quartiles(values: Sequence[float]) -> dict[str, float | None]:
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {"q1": rounded(low), "median": rounded(middle), "q3": rounded(high)}
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,20 +155,12 @@ def _chosen(
 ) -> dict[str, tuple[Rows, Rows]]:
     """By source, the numbers of its rows to train on and to hold back."""
     import numpy as np
-    import pyarrow as pa
 
     usable = {name: np.flatnonzero(rows.data.column("reason").is_null().to_numpy()) for name, rows in read.items()}
-    shown = [rows.data.column("digests").take(pa.array(usable[name])) for name, rows in read.items()]
-    pictures = pa.chunked_array([chunk for column in shown for chunk in column.chunks], shown[0].type)
-    parts = split_rows(pictures, held_back, seed)  # numbers over all usable rows, one source after the other
-    del shown, pictures
-    pa.default_memory_pool().release_unused()  # before it is forked into the processes that check
-    ends = np.cumsum([len(numbers) for numbers in usable.values()])
-    split: dict[str, tuple[Rows, Rows]] = {}
-    for (name, numbers), end in zip(usable.items(), ends.tolist(), strict=True):
-        begin = end - len(numbers)
-        training, aside = (numbers[part[(begin <= part) & (part < end)] - begin] for part in parts)
-        split[name] = training, aside
+    if held_back:
+        split = dict(_split(read, usable, held_back, seed))
+    else:  # nobody's pictures are asked for
+        split = {name: (numbers, numbers[:0]) for name, numbers in usable.items()}
     for name, (training, _) in split.items():
         limit, left = sources[name].limit, len(usable[name])
         if (left and not len(training)) or len(training) < limit:
@@ -179,6 +171,25 @@ def _chosen(
                 "lower data.limit" if limit else "lower train.eval_rows",
             )
     return {name: (drawn(training, sources[name].limit, seed), aside) for name, (training, aside) in split.items()}
+
+
+def _split(
+    read: dict[str, Dataset], usable: dict[str, Rows], held_back: int, seed: int
+) -> Iterator[tuple[str, tuple[Rows, Rows]]]:
+    """Each source's usable rows, parted so that no picture of a held-back row is trained on in any source."""
+    import numpy as np
+    import pyarrow as pa
+
+    shown = [rows.data.column("digests").take(pa.array(usable[name])) for name, rows in read.items()]
+    pictures = pa.chunked_array([chunk for column in shown for chunk in column.chunks], shown[0].type)
+    parts = split_rows(pictures, held_back, seed)  # numbers over all usable rows, one source after the other
+    del shown, pictures
+    pa.default_memory_pool().release_unused()  # before it is forked into the processes that check
+    ends = np.cumsum([len(numbers) for numbers in usable.values()])
+    for (name, numbers), end in zip(usable.items(), ends.tolist(), strict=True):
+        begin = end - len(numbers)
+        training, aside = (numbers[part[(begin <= part) & (part < end)] - begin] for part in parts)
+        yield name, (training, aside)
 
 
 def _checked(

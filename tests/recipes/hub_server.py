@@ -3,9 +3,6 @@
 Routes as in huggingface_hub 2.4 (src/huggingface_hub/hf_api.py, _commit_api.py, lfs.py): validate-yaml, repos/create,
 models/ID (its revision, refs, tree, branch, preupload, commit), ID.git/info/lfs/objects/batch, the uploads it names,
 and ID/resolve/REVISION/PATH.  The test sets the faults, and looks at what was received.
-
-By hand: ``python tests/recipes/hub_server.py COMMAND …`` runs a command with this hub as its own, an empty cache of
-what came from it, and a token; then it lists what the hub holds.  So ``python -m recipes push`` can be tried on nobody.
 """
 
 from __future__ import annotations
@@ -13,12 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -403,19 +396,3 @@ _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("PUT", r"/lfs/(\w+)/(\d+)", _take),
     ("GET HEAD", rf"/{_NAME}/resolve/([^/]+)/(.+)", _resolve),
 ]
-
-
-def main(command: list[str]) -> int:
-    """Runs the command beside a hub of its own; returns its exit status."""
-    with serve() as hub, tempfile.TemporaryDirectory() as home:
-        own = {"HF_ENDPOINT": hub.address, "HF_HOME": home, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-        status = subprocess.run(command, env=os.environ | own, check=False).returncode
-        for name, repo in hub.repos.items():
-            print(f"{name} ({'private' if repo.private else 'public'})")
-            for path, content in sorted(hub.files(name).items()):
-                print(f"  {path}: {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]}")
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
