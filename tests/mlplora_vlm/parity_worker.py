@@ -26,7 +26,7 @@ from mlplora_vlm import generator as maths
 from mlplora_vlm.attach import attach
 from mlplora_vlm.layers import GeneratedLayer
 from mlplora_vlm.sharding import Share
-from mlplora_vlm.training import train, training_arguments
+from mlplora_vlm.training import deepspeed_config, train, training_arguments
 
 ENGINES = {
     "trainer": {"deepspeed": None},
@@ -94,7 +94,11 @@ def run(folder: Path, case: parity.Case) -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     settings, adapter = case.settings(world), case.adapter_section()
     out = folder / (case.folder or f"{case.name}-w{world}")
-    arguments = training_arguments(settings, case.precision == "bfloat16", out, **ENGINES.get(case.engine, {}))
+    engine = dict(ENGINES.get(case.engine, {}))
+    if case.zero:
+        engine["deepspeed"] = deepspeed_config(settings)
+        engine["deepspeed"]["zero_optimization"] |= case.zero
+    arguments = training_arguments(settings, case.precision == "bfloat16", out, **engine)
     model = parity.load_base(folder / "base", case.precision)
     set_seed(settings.seed)
     model, counts = attach(model, adapter)
