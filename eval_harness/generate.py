@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from data_prep.chat import answer_end
 from data_prep.example import Example
 from eval_harness.batches import Batches
 from eval_harness.controls import PictureKeys
@@ -95,21 +96,22 @@ def in_order(found: Iterable[tuple[int, str]], count: int) -> list[str]:
 
 
 def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> GenerationConfig:
-    """Plain greedy decoding; what the model's generation config would add (sampling, penalties) is switched off."""
+    """Plain greedy decoding; of the model's own generation config only the end tokens count."""
     from transformers import GenerationConfig
 
+    class Plain(GenerationConfig):  # type: ignore[misc]
+        """One that ``generate`` cannot fill up from the model's own."""
+
+        def update(self, defaults_only: bool = False, allow_custom_entries: bool = False, **values: Any) -> Any:
+            """Skip the one call that carries the model's own settings over: it alone allows custom entries."""
+            return {} if allow_custom_entries else super().update(defaults_only=defaults_only, **values)
+
     own, tokenizer = model.generation_config.eos_token_id, processor.tokenizer
-    taught = tokenizer.convert_tokens_to_ids(processor.answer_end)
+    taught = tokenizer.convert_tokens_to_ids(answer_end(processor))
     ends = {taught, tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])} - {None}
-    return GenerationConfig(
+    return Plain(
         do_sample=False,
         num_beams=1,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=50,  # the library's default: any other value draws a warning where nothing is sampled
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        min_new_tokens=0,
         max_new_tokens=max_new_tokens,
         eos_token_id=sorted(ends),
         pad_token_id=tokenizer.pad_token_id,

@@ -9,6 +9,7 @@ from data_prep.example import Example
 from eval_harness.generate import answers
 from eval_harness.predictions import model_digest
 from mlplora_vlm.files import digest
+from mlplora_vlm.processor_check import check_vocabulary
 
 if TYPE_CHECKING:
     from mlplora_vlm.families.processor import FamilyProcessor
@@ -18,7 +19,11 @@ class LocalModel:
     """A loaded model, base or tuned, with its processor; see `eval_harness.answerer.Answerer`."""
 
     def __init__(self, model: Any, processor: FamilyProcessor, name: str, about: dict[str, Any] | None = None) -> None:
-        """``about``: what to say of it beside the hashes, such as the folder it was loaded from."""
+        """``about``: what to say of it beside the hashes, such as the folder it was loaded from.
+
+        Raise `MendableError` where the tokenizer has more tokens than the model has embeddings.
+        """
+        check_vocabulary(model, processor, f"model {name}")
         self.model, self.processor, self.name, self._about = model, processor, name, about or {}
         self.weights = model_digest(model)
         template, pictures = processor.chat_template, processor.image_processor.to_dict()

@@ -69,13 +69,13 @@ def _local(word: str, settings: ModelSection) -> Answerer:
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
+    own = adapter if adapter and (adapter / "processor_config.json").is_file() else None
+    processor = load_processor(path, settings, own)  # an adapter keeps what it was trained with; before the weights
     if adapter:
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
         model: Any = load_tuned(path, adapter, settings, device)
     else:
         model = load_model(path, settings, device)
-    own = adapter if adapter and (adapter / "processor_config.json").is_file() else None
-    processor = load_processor(path, settings, own)  # an adapter keeps what it was trained with
     return LocalModel(model.eval(), processor, model_name(word), about)
 
 

@@ -47,10 +47,7 @@ def check_init_from(settings: AdapterSection) -> None:
             "adapter.init_from",
             "give a folder such as out/…/adapter",
         )
-    try:
-        config = read_json(folder / CONFIG_FILE)
-    except ValueError as error:
-        raise MendableError(f"{CONFIG_FILE} is not JSON: {error}", str(folder / CONFIG_FILE)) from None
+    config = read_json(folder / CONFIG_FILE, dict)
     here: dict[str, Any] = {"kind": settings.kind}
     there: dict[str, Any] = {"kind": kind_of(config) or config.get("peft_type")}
     for key, name in kind.names.items():
