@@ -20,7 +20,7 @@ from data_prep.record import Record, features, to_record
 from data_prep.section import DataSection, SourceSection
 from data_prep.sources import check_source, source_rows
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import digest
+from mlplora_vlm.files import digest, emptied_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def prepare(
     sources = settings.sources()
     for section in sources.values():
         check_source(section)
-    shutil.rmtree(folder, ignore_errors=True)
+    emptied_folder(folder)
     work = folder / ".work"
     work.mkdir(parents=True)
     with _progress_bars(progress):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import read_json, replaced_folder, write_json
 from mlplora_vlm.kinds import KINDS, kind_of
 
 if TYPE_CHECKING:
@@ -23,26 +22,23 @@ def collapse(trained: Path, out: Path, base: str) -> dict[str, Any]:
     ``trained`` is the PEFT folder that training left: its tensors are what the generator made last, so there is
     nothing to compute.  ``base`` is written down as the model that the adapter belongs to, and every layer under its
     full name: PEFT shortens names to endings that are unambiguous in today's model alone.
-    Raises `MendableError` for an adapter that is empty, not finite, incomplete, or still the identity (LoRA's B = 0).
+    Raises `MendableError` for an adapter that is empty, not finite, incomplete, or still the identity (LoRA's B = 0),
+    and where ``out`` is a folder with anything in it.
     """
     from safetensors.torch import load_file, save_file
 
     tensors, config = load_file(trained / "adapter_model.safetensors"), read_json(trained / "adapter_config.json")
     layers = check_adapter(tensors, config, str(trained))
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
     names = sorted(name.removeprefix("base_model.model.") for name in layers)
     told = {"base_model_name_or_path": base, "inference_mode": True, "target_modules": names}
-    write_json(part / "adapter_config.json", config | told)
     digest = tensors_digest(tensors)
-    if tensors_digest(load_file(part / "adapter_model.safetensors")) != digest:
-        raise MendableError(
-            "the written adapter is not the trained one", str(out), "check the disk, then collapse again"
-        )
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replaced_folder(out) as part:
+        save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
+        write_json(part / "adapter_config.json", config | told)
+        if tensors_digest(load_file(part / "adapter_model.safetensors")) != digest:
+            raise MendableError(
+                "the written adapter is not the trained one", str(out), "check the disk, then collapse again"
+            )
     trained_numbers = sum(t.numel() for name, t in tensors.items() if name not in _shared(config))
     return {"layers": len(layers), "parameters": trained_numbers, "sha256": digest}
 

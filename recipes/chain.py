@@ -6,10 +6,9 @@ import fcntl
 import multiprocessing
 import os
 import resource
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -18,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import digest, read_json, write_json
+from mlplora_vlm.files import claim_folder, digest, read_json, write_json
+from recipes.own_files import OwnFiles
 from recipes.recipe import Recipe, load_resolved
 
 Work = Callable[[Recipe, Path], dict[str, Any]]
+STAMPS = (".stages/*.json", ".stages/*.started")
+"""What proves that a folder is a chain's output folder, if it is older than `mlplora_vlm.files.STAMP`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Chain:
 
     def __init__(self, stages: Sequence[Stage], recipe: Recipe, out: Path) -> None:
         self.stages, self.recipe, self.out = {stage.name: stage for stage in stages}, recipe, out
+        begun = [s for s in stages if self._started_path(s.name).exists() or self._stamp_path(s.name).exists()]
+        self.files = OwnFiles(out, *([place for s in some for place in s.leaves] for some in (stages, begun)))
 
     def run(
         self, start: str | None = None, only: str | None = None, force: bool = False, until: str | None = None
@@ -54,15 +58,17 @@ class Chain:
 
         ``start``: from this stage on everything is done anew; ``only``: this stage alone, anew; ``until``: no stage
         after this one; ``force``: all anew, or leave to throw away a training of another recipe.  Raises
-        `MendableError` where that is refused.
+        `MendableError` where that is refused, and where the folder or what would be removed from it is not the chain's.
         """
         for name in filter(None, (start, only, until)):
             self._known(name)
         names = list(self.stages)
         names = names[: names.index(until) + 1] if until else names
         anew = set(names[names.index(start) :] if start else [only] if only else names if force else [])
+        claim_output(self.out)
         with locked(self.out):
             self._refuse_other_training(force)
+            self.files.refuse_others(self._cleared([only] if only else names, anew))
             self.recipe.dump_resolved(self.out / "resolved.yaml")
             for name in [only] if only else names:
                 self._stage(self.stages[name], name in anew)
@@ -101,17 +107,19 @@ class Chain:
                     str(self.out),
                     f"run it with --from {before}, or without --only",
                 )
-        started = self._stamp_path(stage.name).with_suffix(".started")
-        goes_on = stage.resumes and not anew and started.is_file() and started.read_text() == self.digest(stage.name)
+        goes_on = self._goes_on(stage, anew)
         if not goes_on:
+            self.files.refuse_others(stage.leaves)
             for left in stage.leaves:
-                _remove(self.out / left)
+                self.files.remove(left)
         self._stamp_path(stage.name).unlink(missing_ok=True)
+        started = self._started_path(stage.name)
         started.parent.mkdir(parents=True, exist_ok=True)
         started.write_text(self.digest(stage.name))
         print(f"[{stage.name}] {'goes on' if goes_on else 'starts'}", flush=True)
         begun = time.perf_counter()
-        output, memory = _in_own_process(stage.work, self.recipe, self.out)
+        with self.files.writing():
+            output, memory = _in_own_process(stage.work, self.recipe, self.out)
         seconds = time.perf_counter() - begun
         write_json(
             self._stamp_path(stage.name),
@@ -126,6 +134,20 @@ class Chain:
             },
         )
         print(f"[{stage.name}] done in {seconds:.0f} s, at most {memory:.0f} MiB a process", flush=True)
+
+    def _goes_on(self, stage: Stage, anew: bool) -> bool:
+        """Whether an interrupted attempt of the same recipe is resumed."""
+        started = self._started_path(stage.name)
+        return stage.resumes and not anew and started.is_file() and started.read_text() == self.digest(stage.name)
+
+    def _cleared(self, names: Sequence[str], anew: Collection[str]) -> list[str]:
+        """The places that a run of these stages removes."""
+        redone: set[str] = set()
+        for name in names:
+            if name in anew or redone & set(self.stages[name].after) or not self.done(name):
+                redone.add(name)
+        stages = [self.stages[name] for name in names if name in redone]
+        return [p for stage in stages if not self._goes_on(stage, stage.name in anew) for p in stage.leaves]
 
     def _refuse_other_training(self, force: bool) -> None:
         """Hours of training are not thrown away because a value changed: another recipe wants another folder."""
@@ -155,6 +177,14 @@ class Chain:
 
     def _stamp_path(self, name: str) -> Path:
         return self.out / ".stages" / f"{name}.json"
+
+    def _started_path(self, name: str) -> Path:
+        return self._stamp_path(name).with_suffix(".started")
+
+
+def claim_output(out: Path) -> None:
+    """Make a folder a chain's output folder; raise `MendableError` where it holds something else."""
+    claim_folder(out, *STAMPS)
 
 
 @contextmanager
@@ -208,10 +238,3 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
     elif old != new:
         yield key, old, new
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -38,12 +38,12 @@ def run(given: argparse.Namespace) -> int:
     if missing := check_environment(recipe):
         raise MendableErrors(missing)
     out = out_folder(given, recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    from recipes.chain import Chain
+    from recipes.chain import Chain, claim_output
     from recipes.launch import nodes
     from recipes.result import note_command
     from recipes.stages import STAGES, train
 
+    claim_output(out)
     chain = Chain(STAGES, recipe, out)
     if nodes()[1]:
         while not chain.done("before"):  # node 0 prepares and evaluates first

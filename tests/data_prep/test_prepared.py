@@ -49,7 +49,7 @@ def test_what_is_trained_on_is_what_the_source_has_in_its_order(tmp_path):
         shown = to_example(record)
         assert shown.answer == example.answer and shown.question.startswith(example.question)
         assert Image.open(__import__("io").BytesIO(shown.images[0])).tobytes() == example.images[0].tobytes()
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["rejects.jsonl", "shapes"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mlplora_vlm", "rejects.jsonl", "shapes"]
 
 
 def test_every_row_is_accepted_or_stands_among_the_rejects(tmp_path):
