@@ -40,14 +40,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def model_digest(model: Any) -> str:
-    """A hash that changes when training changes the model: 64 numbers spread over each tensor, names and shapes."""
+    """Hash a model's weights, buffers and quantization constants: the sum of all bytes and 64 elements of each tensor.
+
+    Sums of integers are the same on any device and any number of threads.
+    """
     import torch
 
     found = hashlib.sha256()
     with torch.no_grad():
-        for name, tensor in model.named_parameters():
+        for name, tensor in sorted((model.state_dict() | dict(model.named_buffers())).items()):
             flat = tensor.detach().reshape(-1)
             some = flat[:: max(1, flat.numel() // 64)].to("cpu")
-            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {_sum_of_bytes(flat)}".encode())
             found.update((some.double() if some.is_floating_point() else some).numpy().tobytes())
     return found.hexdigest()
+
+
+def _sum_of_bytes(flat: Any) -> int:
+    """The sum of the tensor's memory as 64-bit integers, which wraps around."""
+    import torch
+
+    raw = flat.contiguous().view(torch.uint8)
+    if raw.storage_offset() % 8:
+        raw = raw.clone()
+    words = len(raw) // 8 * 8
+    return int(raw[:words].view(torch.int64).sum()) + sum(raw[words:].tolist())
