@@ -85,15 +85,17 @@ class RowCheck:
         if not example.images and not all(question for question, _ in turns):
             raise RowError("empty question", "a question is empty, and there is no picture", where)
         example = replace(example, question=turns[-1][0], answer=turns[-1][1], earlier=tuple(turns[:-1]))
-        rendered = render(self._processor, messages(example, "as_written"))
+        text, answers = render(self._processor, messages(example, "as_written"))
+        if not (labels := example.learned(answers)):
+            raise RowError("nothing learned", "every answer is marked as context: there is nothing to learn", where)
         found = [self._inspect(image) for image in example.images]
         record["turns"] = [{"question": question, "answer": answer} for question, answer in turns]
         record["system"] = example.system
         record["images"] = [self._kept(image, one.size) for image, one in zip(record["images"], found, strict=True)]
         record["digests"] = [one.digest for one in found]
-        moved = (MOVED,) if self._moved(example, rendered[0]) else ()
+        moved = (MOVED,) if self._moved(example, text) else ()
         record["repairs"] = list(dict.fromkeys(chain(example.repairs, *(one.repairs for one in found), moved)))
-        return rendered
+        return text, labels
 
     def _moved(self, example: Example, text: str) -> bool:
         """Whether the chat template wrote a picture before words that stand before it in the row."""

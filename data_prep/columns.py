@@ -17,6 +17,7 @@ from data_prep.example import Example
 from data_prep.records import Record
 from data_prep.references import References
 from data_prep.rows import Row, RowError, each
+from data_prep.training_keys import BOXES, TABLE_KEYS, check_row
 from data_prep.turns import Conversation, marked, to_example
 from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean
 
@@ -137,6 +138,8 @@ class Columns:
         """
         if not isinstance(record, dict):
             raise RowError("wrong type", f"a row is {record!r:.80}, not an object with columns", where)
+        boxed = any(box in cell for cell in record.values() if isinstance(cell, str) for box in BOXES)
+        check_row(record, where, (*TABLE_KEYS, "objects") if boxed else TABLE_KEYS, self.theirs.values())
         pictures, (answer, references) = self._pictures(record), self._answers(record, where)
         said = marked([("user", self._question(record, where)), ("assistant", answer)], where, to_front=True)
         row = Conversation(

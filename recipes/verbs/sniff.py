@@ -74,9 +74,9 @@ def _facts(example: Example) -> Iterator[tuple[str, str]]:
     """(name, text) of what the first row becomes."""
     if example.system:
         yield "system", _line(example.system)
-    for question, answer in example.turns:
+    for number, (question, answer) in enumerate(example.turns):
         yield "question", _line(question.replace(PICTURE, "[picture]")) or "(the prompt says it all)"
-        yield "answer", _line(answer)
+        yield "context" if number in example.context_turns else "answer", _line(answer)
     for image in example.images:
         shown = f"{len(image):,} bytes" if isinstance(image, bytes) else _line(str(image))
         yield "picture", f"{shown}, {_size(image)}"
