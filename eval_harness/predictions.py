@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.example import Example
-from mlplora_vlm.files import parse_json, readable, write_text
+from mlplora_vlm.files import json_text, parse_json, readable, write_text
 
 
 def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
@@ -29,7 +28,7 @@ def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Seq
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Writes JSON lines (UTF-8, as they read), in one step."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
