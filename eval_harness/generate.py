@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from data_prep.chat import answer_end
 from data_prep.example import Example
+from data_prep.rows import RowError
 from eval_harness.batches import Batches
 from eval_harness.controls import PictureKeys
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, reason
 from mlplora_vlm.inputs import on_model
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import GenerationConfig
 
     from mlplora_vlm.families.processor import FamilyProcessor
@@ -35,7 +37,7 @@ def answers(
     shows at once; then batches are halved, and said so.  Questions about one picture follow each other, and their
     picture is encoded once.  The batch size changes how long it takes and no answer (in bf16 only as far as sums of
     another shape round alike).  The model keeps its mode (training or not).  Raises MendableError where a single
-    question does not fit into memory.
+    question does not fit into memory, and RowError, naming the row, for one that cannot be answered.
     """
     import torch
 
@@ -56,11 +58,13 @@ def answers(
     features, decoding = PictureFeatures(model, processor), greedy(model, processor, max_new_tokens)
 
     def answered(numbers: Sequence[int]) -> list[str]:
+        logits = _Logits()
         batch = on_model(collate([examples[number] for number in numbers]), model)
         shown = [pictures[number] for number in numbers]
         with torch.inference_mode(), _evaluating(model):
             batch = features.put_in(batch, shown, lambda name: open_image(named[name]))
-            output = model.generate(**batch, generation_config=decoding)
+            output = model.generate(**batch, generation_config=decoding, logits_processor=[logits])
+        logits.check([f"row {examples[number].id}" for number in numbers])
         texts = processor.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
@@ -70,9 +74,13 @@ def answers(
         for numbers in batches:
             try:
                 texts = answered(numbers)
-            except RuntimeError as error:
+            except MendableError:
+                raise
+            except Exception as error:
                 if not _out_of_memory(error):
-                    raise
+                    raise _of_row(
+                        error, answered, {number: f"row {examples[number].id}" for number in numbers}
+                    ) from error
                 if len(numbers) == 1:
                     raise MendableError(
                         f"one question alone does not fit into the device's memory ({error!s:.120})",
@@ -119,7 +127,44 @@ def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> Gener
     )
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+class _Logits:
+    """A logits processor that changes nothing, and remembers which rows had logits that no answer can come from."""
+
+    def __init__(self) -> None:
+        self._broken: Any = False
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """``scores``: (rows, vocabulary)."""
+        self._broken = self._broken | scores.isnan().any(-1) | (scores.amax(-1) == scores.amin(-1))
+        return scores
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise RowError for the first row with such logits."""
+        broken = [name for name, one in zip(names, self._broken.tolist(), strict=True) if one]
+        if broken:
+            raise RowError(
+                "model",
+                "the model computes no answer: its logits are NaN or all the same",
+                broken[0],
+                "load it in model.dtype=float32 or bfloat16; where that changes nothing, its weights are damaged",
+            )
+
+
+def _of_row(error: Exception, answered: Callable[[list[int]], object], names: Mapping[int, str]) -> Exception:
+    """The error as that of the first row that fails alone, too; itself where none does."""
+    if len(names) == 1:
+        return RowError("model", f"the model fails on the row: {reason(error)}", *names.values())
+    for number, name in names.items():
+        try:
+            answered([number])
+        except MendableError as alone:
+            return alone
+        except Exception as alone:
+            return _of_row(alone, answered, {number: name})
+    return error
+
+
+def _out_of_memory(error: Exception) -> bool:
     from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
     if not should_reduce_batch_size(error):

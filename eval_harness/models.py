@@ -16,6 +16,7 @@ from mlplora_vlm.start import CONFIG_FILE
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
+    from eval_harness.local_model import LocalModel
     from mlplora_vlm.load import ModelSection
 
 ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
@@ -48,17 +49,21 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
             raise MendableError("the endpoint's model is not named", word, "write http://host:port/v1#NAME")
         yield Endpoint(url, name)
         return
-    yield _local(word, settings)
     import gc
 
     import torch
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    model = _local(word, settings)
+    try:
+        yield model
+    finally:
+        model.close()  # the caller's variable still holds it while the next one is loaded
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-def _local(word: str, settings: ModelSection) -> Answerer:
+def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
     from mlplora_vlm.load import load_model, load_processor, load_tuned, local_device

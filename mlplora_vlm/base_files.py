@@ -94,7 +94,10 @@ class BaseFiles:
     def _needed(self, name: str) -> Path:
         if (found := self.find(name)) is not None:
             return found
-        what, fix = f"there is no {WEIGHTS}, and no {INDEX}", "check the id or folder, and download all of its files"
+        what, fix = (
+            f"the base has no {WEIGHTS}, and no {INDEX}",
+            "check the id or folder, and download all of its files",
+        )
         if self.index is not None:
             what = f"{INDEX} names {name}, which is missing"
         elif pickle := next((name for name in PICKLES if (Path(self.path) / name).is_file()), None):

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import read_tensors
 from mlplora_vlm.kinds import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import Trainer
 
-ADAPTER_FILE = "adapter_model.safetensors"
-"""PEFT's name."""
+ADAPTER_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+"""PEFT's names."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -40,10 +41,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
-    """`load_tensors` from an adapter folder."""
-    from safetensors.torch import load_file
+    """`load_tensors` from the adapter folder of a checkpoint."""
+    from mlplora_vlm.adapter_file import read_adapter
 
-    load_tensors(model, load_file(folder / ADAPTER_FILE), str(folder / ADAPTER_FILE))
+    load_tensors(model, read_adapter(folder, checkpoint=True).tensors, str(folder / ADAPTER_FILE))
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -91,13 +92,11 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     trainer.save_model(str(folder))
     if not trainer.is_world_process_zero():
         return
-    from safetensors.torch import load_file
-
     from mlplora_vlm.start import onto_original_base
 
     if start := getattr(trainer.model, "adapter_start", None):
         onto_original_base(folder, start)
-    tensors = load_file(folder / ADAPTER_FILE)
+    tensors = read_tensors(folder / ADAPTER_FILE)
     bad = [name for name, tensor in tensors.items() if tensor.numel() == 0 or not tensor.isfinite().all()]
     if bad or not tensors:
         raise MendableError(

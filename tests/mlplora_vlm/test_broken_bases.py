@@ -238,7 +238,7 @@ def test_a_processor_of_another_family_is_refused(folder, tmp_path):
 
     other = tmp_path / "other"
     build_processor(tiny_family("qwen2_5_vl")).save_pretrained(other)
-    with pytest.raises(MendableError, match="end an answer|placeholder|image"):
+    with pytest.raises(MendableError, match=r"end an answer|placeholder|image"):
         load_processor(folder, ModelSection(str(folder)), other)
 
 

@@ -12,7 +12,7 @@ from lora_net import FORM, network
 from safetensors.torch import load_file, save_file
 
 from mlplora_vlm.attach import attach
-from mlplora_vlm.checkpoint import last_checkpoint, load_adapter
+from mlplora_vlm.checkpoint import last_checkpoint, load_adapter, load_tensors
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer, adapter_groups
 from mlplora_vlm.states import save_states
@@ -66,4 +66,6 @@ def test_saved_tensors_come_back_to_their_own_places(tmp_path, adapter):
     tensors.pop(max(name for name in tensors if not name.endswith(("vera_A", "vera_B"))))
     save_file(tensors | {"odd": torch.zeros(2)}, tmp_path / "saved" / "adapter_model.safetensors")
     with pytest.raises(MendableError, match=r"missing \['.+'\], unknown \['odd'\]"):
+        load_tensors(model, load_file(tmp_path / "saved" / "adapter_model.safetensors"), "here")
+    with pytest.raises(MendableError, match=r"1 unknown: odd"):
         load_adapter(model, tmp_path / "saved")
