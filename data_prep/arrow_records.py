@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.records import Record
+from data_prep.records import Record, refuse_lfs_pointer
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
@@ -39,6 +39,7 @@ def parquet_columns(path: Path) -> tuple[str, ...]:
     """The file's columns; raises MendableError where it is no parquet file, or not whole."""
     from pyarrow.parquet import read_schema
 
+    refuse_lfs_pointer(path)
     try:
         return tuple(read_schema(path).names)
     except (OSError, ValueError) as error:

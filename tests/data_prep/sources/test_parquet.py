@@ -48,7 +48,7 @@ def test_pictures_are_the_bytes_within_or_the_files_beside(tmp_path: Path) -> No
 def test_a_list_column_is_several_pictures_and_several_answers(tmp_path: Path) -> None:
     images = [{"bytes": PNG, "path": None}, {"bytes": b"2", "path": "b.png"}]
     write(tmp_path / "train.parquet", [{"images": images, "question": "Same?", "answers": ["no", "not"]}])
-    columns = {"image": "images", "question": "question", "answer": "answers"}
+    columns = {"image": "images", "question": "question", "references": "answers"}
     (row,) = told(parquet.rows("train", tmp_path, columns=columns))[0]
     assert row.images == (PNG, b"2") and row.references == ("no", "not")
 
