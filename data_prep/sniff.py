@@ -16,6 +16,7 @@ import yaml
 from data_prep import csv_records, sources
 from data_prep.columns import mapping
 from data_prep.example import PICTURE, Example
+from data_prep.nesting import Shallow
 from data_prep.records import Record, records
 from data_prep.rows import Rejected, Row, RowError
 from data_prep.section import SourceSection
@@ -145,9 +146,9 @@ def _object(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(3 if file.read(3) == b"\xef\xbb\xbf" else 0)
         try:
-            for event, value in islice(ijson.basic_parse(file, use_float=True), EVENTS):
+            for event, value in islice(ijson.basic_parse(Shallow(file), use_float=True), EVENTS):
                 builder.event(event, value)
-        except (ijson.JSONError, ValueError, RecursionError):
+        except (ijson.JSONError, ValueError, ArithmeticError, RecursionError):
             return None  # lines of JSON end up here, at the second
     value = getattr(builder, "value", None)
     return value if isinstance(value, dict) else None
