@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -77,12 +78,25 @@ def _options(settings: SourceSection) -> dict[str, Any]:
 
 def check_source(settings: SourceSection) -> None:
     """Raises MendableError within moments where the section's data is not there."""
-    open_source(settings.source).check(settings.split, _folder(settings), **_options(settings))
+    with _readable(settings):
+        open_source(settings.source).check(settings.split, _folder(settings), **_options(settings))
 
 
 def source_rows(settings: SourceSection) -> Iterator[Row]:
     """The section's rows, all of them, in the source's order; raises as `check_source` does."""
-    return open_source(settings.source).rows(settings.split, _folder(settings), **_options(settings))
+    with _readable(settings):
+        yield from open_source(settings.source).rows(settings.split, _folder(settings), **_options(settings))
+
+
+@contextmanager
+def _readable(settings: SourceSection) -> Iterator[None]:
+    """Turn what the operating system says of a file or folder into a MendableError."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or settings.folder or settings.source)
+        what = f"the data of the source {settings.source} cannot be read ({error.strerror or error})"
+        raise MendableError(what, where, "see who may read it, and whether its disk is there") from error
 
 
 def _folder(settings: SourceSection) -> Path | None:

@@ -97,6 +97,8 @@ def _explain(seen: list[Sample], console: Console) -> None:
     console.print("No source reads this.  Seen:", style="bold")
     for sample in seen:
         console.print(f"   {_line(str(sample.path))}: {_described(sample)}", markup=False)
+        if sample.fault:
+            console.print(f"      cannot be read: {_line(sample.fault)}", style="bold", markup=False)
     console.print("\nWhat the sources of one's own files read:", style="bold")
     for name in SOURCES:
         module = open_source(name)
@@ -114,7 +116,7 @@ def _described(sample: Sample) -> str:
         names = sorted(path.name for path in sample.path.iterdir())
         return f"{len(names)} entries, such as {_line(', '.join(names[:5]))}" if names else "an empty folder"
     if not sample.records:
-        return "no records could be read from it"
+        return "no record could be read" if sample.path.stat().st_size else "an empty file"
     first = sample.records[0]
     if not isinstance(first, dict):
         return f"its first record is no object: {_line(repr(first))}"

@@ -36,8 +36,14 @@ def test_the_data_is_checked_and_nothing_else_is_done(tmp_path):
     done = check(tmp_path)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
-    visible = [{path.name for path in folder.glob("[!.]*")} for folder in (out, out / "data")]
-    assert visible == [{"data", "resolved.yaml", "run.log"}, {"rejects.jsonl", "report.html", "report.json", "shapes"}]
+    assert {path.name for path in out.iterdir()} == {".lock", ".stages", "data", "resolved.yaml", "run.log"}
+    assert {path.name for path in (out / "data").iterdir()} == {
+        "prepared.json",
+        "rejects.jsonl",
+        "report.html",
+        "report.json",
+        "shapes",
+    }
     report = read_json(out / "data" / "report.json")
     assert report["rows"] == 256 and report["left_out"] == {} and report["leaks"] == []
     assert report["sources"]["shapes"]["accepted"] == 256 and report["epoch"]["steps"] == 64
