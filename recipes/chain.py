@@ -25,7 +25,7 @@ from recipes.own_files import OwnFiles
 from recipes.recipe import Recipe, load_resolved
 
 Work = Callable[[Recipe, Path], dict[str, Any]]
-STAMPS = (".stages/*.json", ".stages/*.started")
+FORMER_STAMPS = (".stages/*.json", ".stages/*.started")
 """What proves that a folder is a chain's output folder, if it is older than `mlplora_vlm.files.STAMP`."""
 
 
@@ -200,7 +200,7 @@ class Chain:
 
 def claim_output(out: Path) -> None:
     """Make a folder a chain's output folder; raise `MendableError` where it holds something else."""
-    claim_folder(out, *STAMPS)
+    claim_folder(out, *FORMER_STAMPS)
 
 
 @contextmanager
