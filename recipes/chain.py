@@ -21,6 +21,9 @@ from mlplora_vlm.errors import MendableError, did_you_mean
 from mlplora_vlm.files import digest, read_json, write_json
 from recipes.recipe import Recipe, load_resolved
 
+STAMPS = ".stages"
+"""The folder in the output folder that holds a stamp for each finished stage."""
+
 Work = Callable[[Recipe, Path], dict[str, Any]]
 
 
@@ -111,7 +114,7 @@ class Chain:
         started.write_text(self.digest(stage.name))
         print(f"[{stage.name}] {'goes on' if goes_on else 'starts'}", flush=True)
         begun = time.perf_counter()
-        output, memory = _in_own_process(stage.work, self.recipe, self.out)
+        output, memory = in_own_process(stage.work, self.recipe, self.out)
         seconds = time.perf_counter() - begun
         write_json(
             self._stamp_path(stage.name),
@@ -154,7 +157,7 @@ class Chain:
             )
 
     def _stamp_path(self, name: str) -> Path:
-        return self.out / ".stages" / f"{name}.json"
+        return self.out / STAMPS / f"{name}.json"
 
 
 @contextmanager
@@ -177,7 +180,7 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _in_own_process(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
+def in_own_process(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
     """(the work's output, its peak resident memory in MiB): a stage's memory goes back when it ends.
 
     The fork server has imported what all stages need, once.
