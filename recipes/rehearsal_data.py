@@ -31,8 +31,8 @@ def write_rows(folder: Path, prompts: dict[str, str], seed: int = 0) -> None:
             name = f"images/{split}-{number}.jpg"
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             photograph(SIZES[number % len(SIZES)], COLORS[color], chance.randrange(2**31)).save(folder / name)
-            row = {"id": f"{split}-{number}", "image": name, "question": QUESTION if asks else "", "answer": color}
-            lines.append(json.dumps(row | {"references": [color] * 10}))
+            row = {"id": f"{split}-{number}", "image": name, "answer": color, "references": [color] * 10}
+            lines.append(json.dumps(row | ({"question": QUESTION} if asks else {})))
         write_text(folder / f"{split}.jsonl", "\n".join(lines) + "\n")
 
 
