@@ -20,9 +20,12 @@ from typing import Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
 from mlplora_vlm.files import claim_folder, digest, read_json, write_json
-from recipes.nodes import SingleNode
+from recipes.nodes import ALONE, SingleNode
 from recipes.own_files import OwnFiles
 from recipes.recipe import Recipe, load_resolved
+
+STAMPS = ".stages"
+"""The folder in the output folder that holds a stamp for each finished stage."""
 
 Work = Callable[[Recipe, Path], dict[str, Any]]
 FORMER_STAMPS = (".stages/*.json", ".stages/*.started")
@@ -66,7 +69,7 @@ class Chain:
         only: str | None = None,
         force: bool = False,
         until: str | None = None,
-        node: SingleNode | None = None,
+        node: SingleNode = ALONE,
     ) -> dict[str, Any]:
         """Runs what is not done yet and returns every stage's stamp.
 
@@ -86,7 +89,7 @@ class Chain:
             self.files.refuse_others(self._cleared([only] if only else names, anew))
             self.recipe.dump_resolved(self.out / "resolved.yaml")
             for name in [only] if only else names:
-                self._stage(self.stages[name], name in anew, node or SingleNode())
+                self._stage(self.stages[name], name in anew, node)
             return {name: self.stamp(name) for name in names}
 
     def digest(self, name: str) -> str:
@@ -192,7 +195,7 @@ class Chain:
             )
 
     def _stamp_path(self, name: str) -> Path:
-        return self.out / ".stages" / f"{name}.json"
+        return self.out / STAMPS / f"{name}.json"
 
     def _started_path(self, name: str) -> Path:
         return self._stamp_path(name).with_suffix(".started")
@@ -223,7 +226,7 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def in_own_process(work: Work, recipe: Recipe, out: Path, node: SingleNode) -> tuple[dict[str, Any], float]:
+def in_own_process(work: Work, recipe: Recipe, out: Path, node: SingleNode = ALONE) -> tuple[dict[str, Any], float]:
     """(the work's output, its peak resident memory in MiB): a stage's memory goes back when it ends.
 
     Where ``node.check()`` raises, the work is ended.

@@ -38,6 +38,9 @@ class SingleNode:
         """Raise `MendableError` where another node failed."""
 
 
+ALONE = SingleNode()
+
+
 class Node(SingleNode):
     """One of ``count`` nodes; inside ``with`` its file is renewed, and how the block ends is announced.
 

@@ -118,14 +118,18 @@ def train_process(recipe: Recipe, out: Path) -> None:
         tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None, lengths=lengths
     )
     file = folder / "reference.safetensors" if trainer.is_world_process_zero() else None
-    save_reference(trainer.model_wrapped, _first_rows(rows, collator.processor), file, collator.processor)
+    batches = _reference_batches(rows, recipe.train.batch_size, collator.processor)
+    save_reference(trainer.model_wrapped, batches, file, collator.processor)
 
 
-def _first_rows(rows: Any, processor: Any) -> dict[str, Any]:
-    """The batch that verify looks at: the first training rows, as this processor makes it."""
+def _reference_batches(rows: Any, size: int, processor: Any) -> list[dict[str, Any]]:
+    """The batches that verify compares logits on: the first training rows, no more at once than training had."""
     from data_prep.collate import TrainCollator
 
-    return TrainCollator(processor, "as_written")([rows[number] for number in range(min(REFERENCE_ROWS, len(rows)))])
+    count, collate = min(REFERENCE_ROWS, len(rows)), TrainCollator(processor, "as_written")
+    return [
+        collate([rows[number] for number in range(start, min(start + size, count))]) for start in range(0, count, size)
+    ]
 
 
 def after(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -172,9 +176,8 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
 
     path, merged, reference = model_path(recipe.model.id), out / "merged", out / "train" / "reference.safetensors"
     rows, _ = load_prepared(recipe.data, out / "data", recipe.train.seed)
-    facts = verify_written(
-        path, recipe.model, out / "adapter", merged, reference, partial(_first_rows, rows), recipe.merge
-    )
+    rebuild = partial(_reference_batches, rows, recipe.train.batch_size)
+    facts = verify_written(path, recipe.model, out / "adapter", merged, reference, rebuild, recipe.merge)
     # like its base, but never in 4 bits; its picture settings are those that lie in merged/
     plain = replace(recipe.model, id=str(merged), revision=None, quantization="none", picture_tokens=None)
     model = load_model(str(merged), plain, best_device()).eval()

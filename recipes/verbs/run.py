@@ -44,14 +44,14 @@ def run(given: argparse.Namespace) -> int:
     out = out_folder(given, recipe)
     from recipes.chain import Chain, claim_output
     from recipes.launch import nodes
-    from recipes.nodes import Node, SingleNode, node_timeout
+    from recipes.nodes import ALONE, Node, node_timeout
     from recipes.stages import STAGES
 
     chain, (count, rank) = Chain(STAGES, recipe, out), nodes()
     if count == 1:
         _check(recipe)
         claim_output(out)
-        return _lead(given, chain, SingleNode())
+        return _lead(given, chain, ALONE)
     timeout = node_timeout()
     if rank == 0:
         claim_output(out)  # before anything can fail: the other nodes look here for the reason
