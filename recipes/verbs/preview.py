@@ -43,11 +43,11 @@ def run(given: argparse.Namespace) -> int:
     from data_prep.preview import preview_page
     from mlplora_vlm.files import check_claimable, write_text
     from mlplora_vlm.load import load_processor
-    from recipes.chain import STAMPS, Chain, claim_output
+    from recipes.chain import FORMER_STAMPS, Chain, claim_output
     from recipes.stages import STAGES
 
     out = out_folder(given, recipe)
-    check_claimable(out, *STAMPS)
+    check_claimable(out, *FORMER_STAMPS)
     processor = load_processor(model_path(recipe.model.id), recipe.model)
     if Chain(STAGES, recipe, out).done("prepare"):
         rows, note = prepared_rows(recipe.data, out / "data", given.rows, given.seed)
