@@ -198,7 +198,11 @@ class Subject:
     def __post_init__(self) -> None:
         if not self.files:
             self.files = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file())
-        self.clean = {name: loader(self.folder) for name, loader in self.loaders.items()}
+        self.clean = {}
+        for name, loader in self.loaders.items():  # a loader may write into the folder
+            with tempfile.TemporaryDirectory() as copy:
+                shutil.copytree(self.folder, Path(copy) / "copy")
+                self.clean[name] = loader(Path(copy) / "copy")
 
 
 def same(one: Any, other: Any, mutation: str = "") -> bool:
@@ -480,7 +484,7 @@ def _run(root: Path) -> Subject:
 
     def published(path: Path) -> Any:
         recipe = load_resolved(path / "resolved.yaml")
-        return {"verify": proven(recipe, path)["verify"]}
+        return {"proven": proven(recipe, path)["verify"]}
 
     def rerun(path: Path) -> Any:
         chain = Chain(STAGES, load_resolved(path / "resolved.yaml"), path)
@@ -493,7 +497,7 @@ def _run(root: Path) -> Subject:
         {"push": published, "run": rerun},
         files=files,
         says=lambda file, mutation: True,  # a stage whose stamp is damaged is done again
-        weights=lambda outcome: outcome.get("verify"),
+        weights=lambda outcome: outcome.get("proven"),
     )
 
 
