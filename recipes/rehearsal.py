@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness.section import OWN, OwnTask
+from mlplora_vlm import provenance
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json, write_text
 from recipes.chain import STAMPS
 from recipes.located_yaml import dump
 from recipes.recipe import Recipe
+from recipes.rehearsal_base import build_base
+from recipes.rehearsal_data import write_rows
 
 STEPS, SAVE_STEPS = 2, 1
 """Two checkpoints in all: the first attempt is killed once the first of them is written."""
@@ -39,15 +42,15 @@ RESULT, LOG = "rehearsal.json", "rehearsal.log"
 STAGES = ("prepare", "leaks", "attach", "before", "train", "after", "collapse", "merge", "verify", "report")
 
 
-def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Run the whole chain in ``out`` and return what `RESULT` holds; raises `MendableError` where a link fails."""
-    from recipes.chain import in_own_process
+def rehearse(recipe: Recipe, out: Path, base: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Run the whole chain in ``out`` and return what `RESULT` holds; raises `MendableError` where a link fails.
 
+    ``base``: the folder of the cut model, which presets of one recipe share; it is built where it is missing.
+    """
     began = time.monotonic()
-    made, memory = in_own_process(_make, recipe, out)
-    build = {"seconds": round(time.monotonic() - began, 1), "peak_memory_mib": round(memory)}
-    say(_line("build", build))
-    small = rehearsed(recipe, out)
+    made = _base(recipe, base, say)
+    write_rows(out / "data", {"train": recipe.data.prompt, "test": recipe.eval.chosen().prompt}, recipe.train.seed)
+    small = rehearsed(recipe, out, base)
     sections = {key: value for key, value in small.to_dict().items() if key != "preset"}
     write_text(out / "rehearsal.yaml", dump(sections))
     run = out / "run"
@@ -70,9 +73,10 @@ def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> d
         "recipe": recipe.name,
         "preset": recipe.preset,
         "model": recipe.model.id,
+        "device": provenance.device(),
+        "versions": provenance.versions(),
         "seconds": round(time.monotonic() - began, 1),
-        "stages": {"build": build}
-        | {name: {key: stamp[key] for key in ("seconds", "peak_memory_mib")} for name, stamp in stamps.items()},
+        "stages": {name: {key: stamp[key] for key in ("seconds", "peak_memory_mib")} for name, stamp in stamps.items()},
         "killed_after_step": step,
         "killed_seconds": killed_seconds,
         "cut": made | {"sections": differences(recipe, small)},
@@ -91,8 +95,8 @@ def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> d
     return result
 
 
-def rehearsed(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe on the small base and rows that lie in ``out``, with fewer steps and smaller batches."""
+def rehearsed(recipe: Recipe, out: Path, base: Path) -> Recipe:
+    """The recipe on the cut ``base`` and the rows in ``out``, with fewer steps and smaller batches."""
     task, data = recipe.eval.chosen(), out / "data"
     train = replace(
         recipe.train,
@@ -124,7 +128,7 @@ def rehearsed(recipe: Recipe, out: Path) -> Recipe:
         name=f"{recipe.name}-rehearsal",
         model=replace(
             recipe.model,
-            id=str(out / "base"),
+            id=str(base),
             revision=None,
             attn_implementation="auto" if attention == "flash_attention_2" else attention,
         ),
@@ -147,12 +151,19 @@ def differences(recipe: Recipe, small: Recipe) -> dict[str, list[Any]]:
     return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
 
 
-def _make(recipe: Recipe, out: Path) -> dict[str, Any]:
-    from recipes.rehearsal_base import build_base
-    from recipes.rehearsal_data import write_rows
+def _base(recipe: Recipe, base: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Build the cut model unless it is there; return what was cut of it."""
+    from recipes.chain import in_own_process
 
-    write_rows(out / "data", {"train": recipe.data.prompt, "test": recipe.eval.chosen().prompt}, recipe.train.seed)
-    return build_base(recipe, out / "base")
+    facts = base.with_suffix(".json")
+    if facts.is_file():
+        made: dict[str, Any] = read_json(facts)
+        return made
+    began = time.monotonic()
+    made, memory = in_own_process(build_base, recipe, base)
+    say(f"  [build] done in {time.monotonic() - began:.0f} s, at most {memory:.0f} MiB a process")
+    write_json(facts, made)
+    return made
 
 
 def _lowered(recipe: Recipe, section: str) -> dict[str, Any]:
@@ -249,7 +260,3 @@ class _Running:
             str(self.log),
             "the preset would fail in the same place on rented hardware; fix it first",
         )
-
-
-def _line(stage: str, cost: dict[str, Any]) -> str:
-    return f"  [{stage}] done in {cost['seconds']:.0f} s, at most {cost['peak_memory_mib']:,} MiB a process"
