@@ -217,7 +217,7 @@ def old_names(name: str) -> str:
 
 
 MISFITS = {
-    "half of the layers": (without("layers.1."), {}, r"lacks 2 of 4 layers that target_modules names: model.language_m"),
+    "half of the layers": (without("layers.1."), {}, "lacks 2 of 4 layers that target_modules names: model.lang"),
     "half, old names": (
         lambda tensors: {old_names(name): t for name, t in without("layers.1.")(tensors).items()},
         {"target_modules": r".*language_model.model.layers.*\.[qv]_proj"},

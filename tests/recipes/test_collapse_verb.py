@@ -38,7 +38,8 @@ def run(tmp_path):
     for rank in (1, 2):
         told = json.dumps({"layout": "DEEPSPEED 2", "processes": 2, "param_groups": [], "values": {}})
         save_file({"x": torch.ones(rank)}, checkpoint / f"optimizer-{rank:05d}-of-00002.safetensors", {"state": told})
-        (checkpoint / f"rng_state_{rank - 1}.pth").touch()
+        torch.save({}, checkpoint / f"rng_state_{rank - 1}.pth")
+    (checkpoint / "scheduler.json").write_text("{}")
     (checkpoint / "trainer_state.json").write_text('{"global_step": 8}')
     return out, tensors
 
