@@ -153,7 +153,7 @@ def test_a_state_of_another_generator_is_refused_before_a_step(tmp_path, options
     before = trained(model)
     with pytest.raises(MendableError, match="generator has the shapes") as error:
         train(model, optimizer, 1)
-    assert said in error.value.what and str(list(options.values())[0]) in error.value.what and error.value.where == "0"
+    assert said in error.value.what and error.value.where == "0"
     assert torch.equal(trained(model), before)
 
 
