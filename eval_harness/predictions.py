@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.example import Example
-from mlplora_vlm.files import write_text
+from mlplora_vlm.files import parse_json, readable, write_text
 
 
 def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
@@ -33,9 +33,10 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads what `write_rows` wrote."""
-    # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """Reads what `write_rows` wrote; raises `MendableError` with the line of what is no JSON object."""
+    with readable(path):  # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
+        lines = path.read_bytes().split(b"\n")
+    return [parse_json(line, path, dict, number) for number, line in enumerate(lines, 1) if line]
 
 
 def model_digest(model: Any) -> str:

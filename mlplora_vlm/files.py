@@ -1,12 +1,21 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Files that are whole or absent: written beside their place, then renamed; and readers that name a broken file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mlplora_vlm.errors import MendableError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REPLACE = "copy or download the file again"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,9 +31,75 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, expected: type | None = None) -> Any:
+    """The value in a JSON file; ``expected``: its type, dict or list.
+
+    Raises `MendableError` with file and line where the file is missing, not readable, or something else.
+    """
+    with readable(path):
+        return parse_json(path.read_bytes(), path, expected)
+
+
+def parse_json(raw: bytes, path: Path, expected: type | None = None, line: int = 1) -> Any:
+    """The value of JSON text; ``line``: the number of its first line in the file ``path``.  Raises `MendableError`."""
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line += raw.count(b"\n", 0, error.start)
+        raise MendableError(f"{path.name} is not UTF-8 text", f"{path}:{line}", REPLACE) from None
+    except json.JSONDecodeError as error:
+        what = f"{path.name} is not JSON: {error.msg} at column {error.colno}"
+        raise MendableError(what, f"{path}:{line + error.lineno - 1}", REPLACE) from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits, or nested too deeply
+        raise MendableError(f"{path.name} is not JSON: {error}", f"{path}:{line}", REPLACE) from None
+    if expected is not None and not isinstance(value, expected):
+        names = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
+        what = f"{path.name}: expected {names[expected]}, got {names.get(type(value), type(value).__name__)}"
+        raise MendableError(what, f"{path}:{line}", REPLACE)
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file by name.  Raises `MendableError` as `open_tensors` does."""
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def open_tensors(path: Path, **options: Any) -> Any:
+    """A safetensors file opened by ``safe_open`` (with its ``options``), for its header or some of its tensors.
+
+    Opening compares the header with the file's size.  Raises `MendableError` where the file is missing, truncated or
+    something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with readable(path):
+        try:
+            return safe_open(path, "pt", **options)
+        except SafetensorError as error:
+            what = f"{path.name} is truncated, or not a safetensors file: {error}"
+            raise MendableError(what, str(path), REPLACE) from None
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise `MendableError` where ``path`` is missing, empty, a git-LFS pointer or a web page, or reading it fails."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+        if not head:
+            raise MendableError(f"{path.name} is empty", str(path), REPLACE)
+        if head.startswith(b"version https://git-lfs"):
+            fix = f"run `git lfs pull` in {path.parent}, or download the file itself"
+            raise MendableError(f"{path.name} is a git-LFS pointer, not the file itself", str(path), fix)
+        if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+            raise MendableError(f"{path.name} is a web page", str(path), "download the file itself")
+        yield
+    except FileNotFoundError:
+        raise MendableError(f"{path.name} is missing", str(path), REPLACE) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MendableError(f"{path.name} cannot be read: {reason}", str(path), REPLACE) from None
 
 
 def digest(value: Any) -> str:

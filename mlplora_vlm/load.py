@@ -144,9 +144,13 @@ def load_processor(path: str | Path, settings: ModelSection, kept: Path | None =
 
 
 def load_tuned(path: str, adapter: Path, settings: ModelSection, device: str | None = None) -> PeftModel:
-    """The base model with a PEFT adapter folder on it, ready to answer."""
-    from mlplora_vlm.adapter_folder import put_on
+    """The base model with a PEFT adapter folder on it, ready to answer.
 
+    Raises `MendableError` for an adapter that does not fit it, before any weights are loaded.
+    """
+    from mlplora_vlm.adapter_folder import check_fit, put_on
+
+    check_fit(path, settings, adapter)
     return put_on(load_model(path, settings, device), adapter)
 
 

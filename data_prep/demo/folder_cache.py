@@ -63,7 +63,7 @@ def fault(folder: Path, made_from: dict[str, str]) -> str:
     try:
         manifest = read_json(folder / MANIFEST)
         before, files = dict(manifest["made_from"]), dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (MendableError, ValueError, KeyError, TypeError):
         return f"its {MANIFEST} is missing or damaged"
     if changed := sorted(key for key in before.keys() | made_from.keys() if before.get(key) != made_from.get(key)):
         return f"it was made from something else (changed: {', '.join(changed)})"

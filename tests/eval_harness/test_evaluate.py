@@ -79,10 +79,12 @@ def test_finished_parts_are_reused_and_changed_ones_redone(model, processor, tmp
     real = LocalModel.answers
     monkeypatch.setattr(LocalModel, "answers", counted)
     assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path) == first and not asked
-    (tmp_path / "predictions-blank.jsonl").unlink()
-    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
-    assert asked == ["shapes_test, blank pictures"]
-    asked.clear()
+    blank = tmp_path / "predictions-blank.jsonl"
+    for damage in (blank.unlink, lambda: blank.write_text('{"id": '), lambda: blank.write_text("")):
+        damage()
+        assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
+        assert asked == ["shapes_test, blank pictures"]
+        asked.clear()
     with torch.no_grad():
         model.lm_head.weight.add_(1e-3)
     evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
