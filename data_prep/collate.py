@@ -23,7 +23,7 @@ IGNORED = -100
 
 
 class TrainCollator:
-    """Examples → what the model's forward takes, with labels on the answers and their end-of-sequence tokens alone.
+    """Examples → what the model's forward takes, with labels on the learned answers and their end tokens alone.
 
     ``input_ids``, ``attention_mask``, ``labels`` (rows, tokens) int64, padded on the right; ``pixel_values`` and
     whatever else the processor makes.  Every batch holds a picture: to one of text rows alone a further row is added,
@@ -42,7 +42,8 @@ class TrainCollator:
         for example in examples:
             check_text(example, self._specials)
             rows.append(render(self.processor, messages(example, self.prompt)))
-        texts, spans = [text for text, _ in rows], [list(parts) for _, parts in rows]
+        texts = [text for text, _ in rows]
+        spans: list[Spans] = [example.learned(parts) for example, (_, parts) in zip(examples, rows, strict=True)]
         names, pictures = [f"row {example.id}" for example in examples], _pictures(examples)
         if not any(pictures):
             texts, spans = [*texts, self.processor.placeholder], [*spans, []]

@@ -25,6 +25,7 @@ Reason = Literal[
     "no annotation",
     "empty question",
     "empty answer",
+    "nothing learned",
     "control tokens",
     "invalid text",
     "prompt",
