@@ -17,6 +17,7 @@ from mlplora_vlm.files import read_json, sha256
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
+    from eval_harness.local_model import LocalModel
     from mlplora_vlm.families.processor import FamilyProcessor
     from mlplora_vlm.load import ModelSection
 
@@ -52,17 +53,21 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
             raise MendableError("the endpoint's model is not named", word, "write http://host:port/v1#NAME")
         yield Endpoint(url, name)
         return
-    yield _local(word, settings)
     import gc
 
     import torch
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    model = _local(word, settings)
+    try:
+        yield model
+    finally:
+        model.close()  # the caller's variable still holds it while the next one is loaded
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-def _local(word: str, settings: ModelSection) -> Answerer:
+def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
     from mlplora_vlm.adapter_folder import check_fit
@@ -74,10 +79,10 @@ def _local(word: str, settings: ModelSection) -> Answerer:
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
+    processor = _processor(path, settings, adapter)
     if adapter:
         check_fit(path, settings, adapter)
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
-    processor = _processor(path, settings, adapter)
     model: Any = load_tuned(path, adapter, settings, device) if adapter else load_model(path, settings, device)
     return LocalModel(model.eval(), processor, model_name(word), about)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON atomically."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_text(path, json_text(value, indent=1, default=str) + "\n")
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON as it reads; a lone surrogate, which no encoding holds, stays escaped.  ``options``: of `json.dumps`."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def read_json(path: Path, expected: type | None = None) -> Any:

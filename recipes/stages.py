@@ -23,11 +23,14 @@ REFERENCE_ROWS, COMPARED_ANSWERS = 16, 128
 
 
 def prepare(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Gets the model's files, and checks every training row: out/data has the rows, the rejects and the report."""
-    from mlplora_vlm.load import load_processor, resolve_dtype
+    """Get and check the model's files, and check every training row: out/data has the rows, rejects and report."""
+    from mlplora_vlm.load import check_base, load_processor, resolve_dtype
     from recipes.data import prepare_data, said
 
-    report = prepare_data(recipe, load_processor(model_path(recipe.model.id), recipe.model), out / "data")
+    path = model_path(recipe.model.id)
+    processor = load_processor(path, recipe.model)
+    check_base(path, recipe.model, processor)
+    report = prepare_data(recipe, processor, out / "data")
     print(said(report, out / "data"), flush=True)
     dtype = str(resolve_dtype(recipe.model.dtype)).removeprefix("torch.")
     return {"rows": report["rows"], "left_out": report["left_out"], "dtype": dtype}

@@ -91,7 +91,7 @@ def test_a_model_that_is_not_there_is_named(monkeypatch):
 
 
 def test_a_folder_that_holds_no_model_is_named(tmp_path):
-    with pytest.raises(MendableError, match="cannot be loaded: Unrecognized model"):
+    with pytest.raises(MendableError, match=r"no config\.json"):
         load_model(str(tmp_path), ModelSection(id=str(tmp_path)))
 
 
