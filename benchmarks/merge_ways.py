@@ -8,6 +8,7 @@ again.  Relative errors of the logits on the recorded batch of training rows.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,10 @@ def ways(path: str, settings: ModelSection, out: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {"tokens": len(wanted)}
     for way, base in zip(WAYS, ("dequantized", "original"), strict=False):
-        merged = out / "merged" / base
-        merged.parent.mkdir(exist_ok=True)
-        merge(path, settings, out / "adapter", merged, MergeSection(base))  # type: ignore[arg-type]
-        found[way] = compared(load_model(str(merged), ModelSection(str(merged), dtype="float32")).eval())
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            merged = Path(folder) / base
+            merge(path, settings, out / "adapter", merged, MergeSection(base))  # type: ignore[arg-type]
+            found[way] = compared(load_model(str(merged), ModelSection(str(merged), dtype="float32")).eval())
     tuned = load_tuned(path, out / "adapter", settings)
     found["not merged (4-bit base and adapter)"] = compared(tuned)
     with tuned.disable_adapter():

@@ -197,9 +197,11 @@ class Translation:
         self._kept_precise = model._get_dtype_plan(dtype)
 
     def by_file(self) -> Iterator[tuple[str, list[Unit]]]:
-        """(file, the units that begin in it) for every file."""
-        for file in self.base.files:
-            yield file, [unit for unit in self.units if self.base.place[unit.keys[0]] == file]
+        """(file, the units whose first file it is) for every file, in order."""
+        order = {file: number for number, file in enumerate(self.base.files)}
+        first = [min(order[self.base.place[key]] for key in unit.keys) for unit in self.units]
+        for file, number in order.items():
+            yield file, [unit for unit, begins in zip(self.units, first, strict=True) if begins == number]
 
     def precision(self, name: str) -> torch.dtype:
         """What transformers loads a tensor of the model in."""

@@ -185,15 +185,23 @@ def _base_id(recipe: Recipe) -> str:
 
 def _killed_at_first_checkpoint(command: Sequence[str], run: Path, log: Path, say: Callable[[str], None]) -> int:
     """Start the chain and kill all of its processes once a checkpoint is whole; return that checkpoint's step."""
-    from mlplora_vlm.checkpoint import last_checkpoint
-
-    running = _Running(command, log, say)
+    running, first = _Running(command, log, say), run / "train" / f"checkpoint-{SAVE_STEPS}"
     while running.process.poll() is None:
-        if found := last_checkpoint(run / "train"):
+        if _is_whole(first):
             running.kill()
-            return int(found.name.rpartition("-")[2])
+            return SAVE_STEPS
         time.sleep(0.2)
     raise running.failure("ended before it wrote a checkpoint")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    from mlplora_vlm.checkpoint import check_checkpoint
+
+    try:
+        check_checkpoint(checkpoint)
+    except MendableError:  # still being written
+        return False
+    return True
 
 
 def _finished(command: Sequence[str], log: Path, say: Callable[[str], None]) -> str:

@@ -5,7 +5,6 @@ Every function takes the recipe and the output folder and returns what result.js
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,12 @@ from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, sha256, write_json
 from recipes.chain import Stage
-from recipes.launch import train_command, train_environment
+from recipes.launch import train_command, train_environment, wait_for
 from recipes.recipe import Recipe
 
 REFERENCE_ROWS, COMPARED_ANSWERS = 16, 128
+TRAINING_ERROR = ".stages/training_error.txt"
+"""Why a training process ended, for the nodes that did not see it."""
 
 
 def prepare(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -79,10 +80,12 @@ def before(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Starts the training under torchrun, and waits for it."""
-    done = subprocess.run(train_command(recipe, out), env=train_environment(recipe), check=False)
-    if done.returncode:
+    reason = out / TRAINING_ERROR
+    reason.unlink(missing_ok=True)
+    if status := wait_for(train_command(recipe, out), train_environment(recipe)):
+        said = f": {reason.read_text('utf-8')}" if reason.is_file() else ""
         raise MendableError(
-            f"training ended with exit code {done.returncode}",
+            f"training ended with exit code {status}{said}",
             str(out / "run.log"),
             "see above what stopped it; the same command goes on from the last checkpoint",
         )

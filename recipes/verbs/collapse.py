@@ -17,8 +17,8 @@ from mlplora_vlm.adapter_file import PLAIN_STARTS, read_config
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE, last_checkpoint
 from mlplora_vlm.collapse import ADAPTER_FILES, collapse
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_tensors
-from mlplora_vlm.kept_generator import keep_generator, settings_of
+from mlplora_vlm.files import read_tensors, refuse_foreign
+from mlplora_vlm.kept_generator import beside, keep_generator, settings_of
 from mlplora_vlm.start import START_FILE, onto_original_base
 from recipes.recipe import Recipe, load_resolved
 
@@ -44,14 +44,15 @@ def run(given: argparse.Namespace) -> int:
     base = base or read_config(trained, checkpoint=True).get("base_model_name_or_path")
     if not base:
         raise MendableError("nothing says which model the adapter belongs to", str(trained), "name it with --base")
-    if given.out.exists() and not {path.name for path in given.out.iterdir()} <= set(ADAPTER_FILES):
-        raise MendableError("the folder holds other things than an adapter", str(given.out), "choose another: --out")
+    refuse_foreign(given.out)
     if given.keep_generator and (recipe is None or not recipe.adapter.generated):
         raise MendableError(
             "there is no generator to keep, or nothing tells its settings (the run's resolved.yaml)",
             str(given.source),
             "leave --keep-generator out, or give a checkpoint in its run's folder",
         )
+    if given.keep_generator:
+        refuse_foreign(beside(given.out))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".collapse-", dir=given.out.parent) as scratch:
         plain = on_the_original_base(trained, Path(scratch) / "adapter")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import write_json
+from mlplora_vlm.files import check_claimable, claim_folder, emptied_folder, write_json
 from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files
 
 EXAMPLES = """\
@@ -50,6 +50,9 @@ def run(given: argparse.Namespace) -> int:
     if not chosen:
         raise MendableError("no GPU preset to rehearse", str(given.recipe or "recipes/"), "name one with --preset")
     loaded = [load_recipe(path, preset, given.overrides) for path, preset in chosen]  # all mistakes before any work
+    for recipe in loaded:
+        check_claimable(given.out / f"{recipe.name}-{recipe.preset}")
+    claim_folder(given.out)
     from recipes.rehearsal import rehearse
     from recipes.rehearsal_table import show
 
@@ -57,7 +60,7 @@ def run(given: argparse.Namespace) -> int:
     for recipe in loaded:
         out, base = given.out / f"{recipe.name}-{recipe.preset}", given.out / "bases" / _slug(recipe)
         print(f"{recipe.name}, preset {recipe.preset}, in {out}", flush=True)
-        _clear(out)
+        emptied_folder(out)
         try:
             result: dict[str, Any] = rehearse(recipe, out, base, lambda line: print(line, flush=True))
         except MendableError as error:
@@ -66,7 +69,8 @@ def run(given: argparse.Namespace) -> int:
             write_json(out / "rehearsal.json", result)
             print(error, file=sys.stderr, flush=True)
         if not given.keep and "failed" not in result:
-            _clear(out)
+            for name in HEAVY:
+                shutil.rmtree(out / name, ignore_errors=True)
             if all(_slug(later) != base.name for later in loaded[loaded.index(recipe) + 1 :]):
                 _remove_base(base)
     show(given.out)
@@ -83,12 +87,6 @@ def _presets(path: Path, asked: str | None) -> list[str]:
     """The preset that was asked for, or those that need a GPU."""
     presets = available_presets(path)
     return [asked] if asked else [name for name, preset in presets.items() if preset.hardware.gpus]
-
-
-def _clear(out: Path) -> None:
-    """Remove what an earlier rehearsal wrote in its own folder."""
-    for name in HEAVY:
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _remove_base(base: Path) -> None:

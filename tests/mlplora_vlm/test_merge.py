@@ -228,8 +228,11 @@ def test_an_adapter_is_merged_once(base, tmp_path):
     collapse(tmp_path / "trained", tmp_path / "adapter", base)
     merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
     first = (tmp_path / "merged" / "model.safetensors").read_bytes()
-    merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
-    assert (tmp_path / "merged" / "model.safetensors").read_bytes() == first, "anew, from the base"
+    merge(base, settings, tmp_path / "adapter", tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == first
+    with pytest.raises(MendableError, match=r"model\.safetensors"):
+        merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
+    assert (tmp_path / "merged" / "model.safetensors").read_bytes() == first
     on_merged = replace(settings, id=str(tmp_path / "merged"))
     with pytest.raises(MendableError, match="merged into this base already"):
         merge(on_merged.id, on_merged, tmp_path / "adapter", tmp_path / "twice")
