@@ -43,7 +43,7 @@ class TrainCollator:
         rows = []
         for example in examples:
             check_text(example, self._specials)
-            with named(f"row {example.id}"):
+            with in_row(f"row {example.id}"):
                 rows.append(render(self.processor, messages(example, self.prompt)))
         texts = [text for text, _ in rows]
         spans: list[Spans] = [example.learned(parts) for example, (_, parts) in zip(examples, rows, strict=True)]
@@ -80,7 +80,7 @@ class PromptCollator:
     def text(self, example: Example) -> str:
         """The prompt as it is sent, its picture placeholders not yet widened."""
         check_text(example, self._specials)
-        with named(f"row {example.id}"):
+        with in_row(f"row {example.id}"):
             return prompt_text(self.processor, messages(example, self.prompt)[:-1])
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -126,13 +126,13 @@ def _processed(
 def _pictures(examples: Sequence[Example]) -> list[list[Image]]:
     found = []
     for example in examples:
-        with named(f"row {example.id}"):
+        with in_row(f"row {example.id}"):
             found.append([open_image(picture) for picture in example.images])
     return found
 
 
 @contextmanager
-def named(row: str) -> Iterator[None]:
+def in_row(row: str) -> Iterator[None]:
     """Raise a RowError of the block inside with the row's name."""
     try:
         yield

@@ -21,6 +21,7 @@ from data_prep.records import Record, records
 from data_prep.rows import Rejected, Row, RowError
 from data_prep.section import SourceSection
 from data_prep.splits import SPLIT_NAMES, split_of
+from data_prep.training_keys import CONVERSATION_KEYS, check_row
 from mlplora_vlm.errors import MendableError
 
 FIRST = 20  # records of a file that a source is shown
@@ -104,6 +105,16 @@ def samples(path: Path) -> list[Sample]:
     files = (file for pattern in ("*", "*/*") for file in sorted(path.glob(pattern)) if file.suffix.lower() in SUFFIXES)
     shown = [file for file in files if file.is_file() and not file.name.startswith(".")]
     return [Sample(path, path, "", ()), *map(_file, islice(shown, FILES))]
+
+
+def unsupported(sample: Sample) -> str:
+    """Which key of the file's rows asks for a training that is not supported, if any."""
+    for record in sample.records:
+        try:
+            check_row(record, str(sample.path), CONVERSATION_KEYS)
+        except RowError as error:
+            return error.what
+    return ""
 
 
 def _rank(source: str) -> int:

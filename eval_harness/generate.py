@@ -41,7 +41,7 @@ def answers(
     """
     import torch
 
-    from data_prep.collate import PromptCollator
+    from data_prep.collate import PromptCollator, in_row
     from data_prep.images import open_image
     from data_prep.labels import token_ids
     from data_prep.lengths import PictureTokens
@@ -52,7 +52,8 @@ def answers(
     pictures = [tuple(map(key, example.images)) for example in examples]
     lengths = [len(ids) for ids in token_ids(processor.tokenizer, [collate.text(example) for example in examples])]
     for number, example in enumerate(examples):
-        lengths[number] += picture_tokens(example.images)
+        with in_row(f"row {example.id}"):
+            lengths[number] += picture_tokens(example.images)
     counts = [len(example.images) if processor.card.same_count else 0 for example in examples]
     named = {key(picture): picture for example in examples for picture in example.images}
     features, decoding = PictureFeatures(model, processor), greedy(model, processor, max_new_tokens)
@@ -107,7 +108,7 @@ def greedy(model: Any, processor: FamilyProcessor, max_new_tokens: int) -> Gener
     """Plain greedy decoding; of the model's own generation config only the end tokens count."""
     from transformers import GenerationConfig
 
-    class Plain(GenerationConfig):  # type: ignore[misc]
+    class Plain(GenerationConfig):
         """One that ``generate`` cannot fill up from the model's own."""
 
         def update(self, defaults_only: bool = False, allow_custom_entries: bool = False, **values: Any) -> Any:

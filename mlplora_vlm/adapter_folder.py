@@ -37,10 +37,11 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     return tuned
 
 
-def check_fit(path: str, settings: ModelSection, folder: Path) -> None:
+def check_fit(path: str, settings: ModelSection, folder: Path, download: bool = True) -> None:
     """Check an adapter folder against the architecture of the model at ``path``, before any weights are loaded.
 
-    Raises `MendableError` as `fitted` does; a model without a readable configuration is left to whoever loads it.
+    ``download``: whether a hub's model may be asked for its configuration.  Raises `MendableError` as `fitted` does; a
+    model without a readable configuration is left to whoever loads it.
     """
     from transformers import AutoConfig
 
@@ -48,9 +49,8 @@ def check_fit(path: str, settings: ModelSection, folder: Path) -> None:
 
     read_adapter(folder)
     with suppress(OSError, ValueError):
-        config = AutoConfig.from_pretrained(
-            path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-        )
+        options = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+        config = AutoConfig.from_pretrained(path, local_files_only=not download, **options)
         fitted(meta_model(config), folder)
 
 

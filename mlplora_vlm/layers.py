@@ -205,7 +205,8 @@ def cut(state: State, rows: Tensor, name: str) -> State:
     index = torch.where(rows >= 0, place[rows.clamp(min=0)], -1)
     if (index[rows >= 0] < 0).any():
         raise MendableError(
-            f"this process owns {int((rows >= 0).sum())} rows, and the checkpoint at hand lacks some of them",
+            f"this process owns {int((rows >= 0).sum())} rows, and the checkpoint at hand, with "
+            f"{int((saved >= 0).sum())}, lacks some of them",
             name,
             "resume with the same number of processes, or from a checkpoint folder with all processes' files",
         )

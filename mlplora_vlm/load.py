@@ -13,6 +13,7 @@ from mlplora_vlm.errors import MendableError, library_errors, reason
 from mlplora_vlm.families.card import card_for, card_of
 from mlplora_vlm.families.processor import FamilyProcessor
 from mlplora_vlm.files import read_json
+from mlplora_vlm.meta import meta_model
 from mlplora_vlm.processor_check import check_processor, check_vocabulary
 from mlplora_vlm.quantization import FOUR_BIT, check_quantized, check_unchanged, quantization_config
 
@@ -101,6 +102,8 @@ def load_config(path: str | Path, settings: ModelSection) -> PreTrainedConfig:
         if not Path(where).exists():
             raise MendableError(f"the folder has no {CONFIG}: it holds no model", path, CHECK_ID)
         check_json(path, [CONFIG])
+    elif Path(path).is_file() or path.startswith(("/", ".", "~")):  # no hub id begins so
+        raise MendableError("the model cannot be loaded: expected a folder or a hub id", where, CHECK_ID)
     with library_errors("the model's configuration cannot be loaded", where, fix):
         values, _ = PreTrainedConfig.get_config_dict(path, **options)
         if not isinstance(model_type := values.get("model_type"), str):
@@ -162,7 +165,9 @@ def _from_files(
         files = BaseFiles(path, settings.revision)
         files.check(quantized=getattr(config, "quantization_config", None) is not None)
         options["generation_config"] = _end_tokens(files)
-        model, found = AutoModelForImageTextToText.from_pretrained(path, **options)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(path, **options)
+        model: PreTrainedModel = loaded[0]
+        found: dict[str, Any] = loaded[1]
     faults = [
         *(f"{name} is missing" for name in sorted(found["missing_keys"])),
         *(
@@ -178,8 +183,7 @@ def _from_files(
             where,
             "use weights and config.json of the same model; transformers would draw missing ones at random",
         )
-    loaded: PreTrainedModel = model
-    return loaded
+    return model
 
 
 @contextmanager
@@ -213,7 +217,11 @@ def _end_tokens(files: BaseFiles) -> GenerationConfig | None:
 def check_base(path: str, settings: ModelSection, processor: FamilyProcessor) -> None:
     """Raise `MendableError` for what would end a run at its first answer or step; no more than headers is read."""
     config, dtype = load_config(path, settings), resolve_dtype(settings.dtype)
-    model = _from_files(path, settings, config, dtype, device_map={"": "meta"})
+    if getattr(config, "quantization_config", None) is not None:  # bitsandbytes reads no weights on the meta device
+        BaseFiles(path, settings.revision).check(quantized=True)
+        model = meta_model(config, dtype)
+    else:
+        model = _from_files(path, settings, config, dtype, device_map={"": "meta"})
     check_vocabulary(model, processor, f"model.id {path!r}")
 
 

@@ -221,10 +221,9 @@ class Adapted:
         self._left = {f"{name}.weight" for name in self.layers} | set(self._own)
         if shared := sorted(self._left & {*ties, *ties.values()}):
             raise MendableError(
-                f"{shared[0]} shares its weight with another layer (tie_word_embeddings), which a merge would change too",
+                f"{shared[0]} shares its weight with another layer (tie_word_embeddings): a merge would change both",
                 str(adapter),
-                "adapt layers of the language model, the projector or the vision tower instead; or use base and "
-                "adapter unmerged",
+                "use base and adapter unmerged, or adapt layers of the language model, projector or vision tower alone",
             )
 
     def merged(self, name: str, weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import open_tensors, read_json, read_tensors, write_json
 from mlplora_vlm.load import ModelSection, best_device, load_processor, resolve_dtype
 from mlplora_vlm.merge import MergeSection, check_tensors
 from mlplora_vlm.quantization import quantization_config
@@ -70,10 +70,8 @@ def save_reference(
 
 def read_reference(file: Path) -> list[Batch]:
     """The batches that `save_reference` recorded, each with its `LOGITS`."""
-    from safetensors.torch import load_file
-
     batches: dict[int, Batch] = {}
-    for key, tensor in load_file(file).items():
+    for key, tensor in read_tensors(file).items():
         number, _, name = key.partition("|")
         batches.setdefault(int(number), {})[name] = tensor
     return [batches[number] for number in sorted(batches)]
@@ -113,14 +111,17 @@ def check_processor(path: str, settings: ModelSection, folder: Path, reference: 
 
     Raises `MendableError` where the chat template, the tokens or the pictures are not those of training.
     """
-    from safetensors import safe_open
     from transformers import AutoConfig, AutoProcessor
 
     from mlplora_vlm.families.card import card_of
     from mlplora_vlm.families.processor import FamilyProcessor
 
-    stock = AutoProcessor.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
-    with safe_open(reference, "pt") as opened:
+    try:
+        stock = AutoProcessor.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
+    except Exception as error:  # whatever transformers stumbles over in its files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _other(folder, f"its processor cannot be read: {reason}") from error
+    with open_tensors(reference) as opened:
         told = {key: json.loads(value) for key, value in (opened.metadata() or {}).items() if key != "format"}
     for what, value in asked_with(stock).items():
         if what in told and value != told[what]:

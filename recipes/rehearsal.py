@@ -11,17 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from eval_harness.section import OWN, OwnTask
+from mlplora_vlm import provenance
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json, write_text
 from recipes.chain import STAMPS
 from recipes.located_yaml import dump
 from recipes.recipe import Recipe
+from recipes.rehearsal_base import build_base
+from recipes.rehearsal_data import write_rows
 
 STEPS, SAVE_STEPS = 2, 1
 """Two checkpoints in all: the first attempt is killed once the first of them is written."""
@@ -39,15 +42,17 @@ RESULT, LOG = "rehearsal.json", "rehearsal.log"
 STAGES = ("prepare", "leaks", "attach", "before", "train", "after", "collapse", "merge", "verify", "report")
 
 
-def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Run the whole chain in ``out`` and return what `RESULT` holds; raises `MendableError` where a link fails."""
-    from recipes.chain import in_own_process
+def rehearse(recipe: Recipe, out: Path, base: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Run the whole chain in ``out`` and return what `RESULT` holds; raises `MendableError` where a link fails.
 
+    ``base``: the folder of the cut model, which presets of one recipe share; it is built where it is missing.
+    """
     began = time.monotonic()
-    made, memory = in_own_process(_make, recipe, out)
-    build = {"seconds": round(time.monotonic() - began, 1), "peak_memory_mib": round(memory)}
-    say(_line("build", build))
-    small = rehearsed(recipe, out)
+    made = _base(recipe, base, say)
+    write_rows(out / "data", {"train": recipe.data.prompt, "test": recipe.eval.chosen().prompt}, recipe.train.seed)
+    small = rehearsed(recipe, out, base)
+    cut = made | {"sections": differences(recipe, small)}
+    say(f"  {shown(cut)}")
     sections = {key: value for key, value in small.to_dict().items() if key != "preset"}
     write_text(out / "rehearsal.yaml", dump(sections))
     run = out / "run"
@@ -70,12 +75,13 @@ def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> d
         "recipe": recipe.name,
         "preset": recipe.preset,
         "model": recipe.model.id,
+        "device": provenance.device(),
+        "versions": provenance.versions(),
         "seconds": round(time.monotonic() - began, 1),
-        "stages": {"build": build}
-        | {name: {key: stamp[key] for key in ("seconds", "peak_memory_mib")} for name, stamp in stamps.items()},
+        "stages": {name: {key: stamp[key] for key in ("seconds", "peak_memory_mib")} for name, stamp in stamps.items()},
         "killed_after_step": step,
         "killed_seconds": killed_seconds,
-        "cut": made | {"sections": differences(recipe, small)},
+        "cut": cut,
         "zero_stage": small.train.zero_stage,
         "processes": small.train.processes,
         "quantization": small.model.quantization,
@@ -91,8 +97,8 @@ def rehearse(recipe: Recipe, out: Path, say: Callable[[str], None] = print) -> d
     return result
 
 
-def rehearsed(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe on the small base and rows that lie in ``out``, with fewer steps and smaller batches."""
+def rehearsed(recipe: Recipe, out: Path, base: Path) -> Recipe:
+    """The recipe on the cut ``base`` and the rows in ``out``, with fewer steps and smaller batches."""
     task, data = recipe.eval.chosen(), out / "data"
     train = replace(
         recipe.train,
@@ -124,7 +130,7 @@ def rehearsed(recipe: Recipe, out: Path) -> Recipe:
         name=f"{recipe.name}-rehearsal",
         model=replace(
             recipe.model,
-            id=str(out / "base"),
+            id=str(base),
             revision=None,
             attn_implementation="auto" if attention == "flash_attention_2" else attention,
         ),
@@ -147,12 +153,27 @@ def differences(recipe: Recipe, small: Recipe) -> dict[str, list[Any]]:
     return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
 
 
-def _make(recipe: Recipe, out: Path) -> dict[str, Any]:
-    from recipes.rehearsal_base import build_base
-    from recipes.rehearsal_data import write_rows
+def shown(cut: Mapping[str, Any]) -> str:
+    """What was cut, in a line."""
+    parts = [f"{part} layers {whole} -> {left}" for part, (whole, left) in cut["layers"].items()]
+    parts += [f"{key} {whole} -> {left}" for key, (whole, left) in cut["sections"].items()]
+    tokenizer = ["a small tokenizer in place of the model's"] if cut["stand_in_tokenizer"] else []
+    return "; ".join(["cut: " + ", ".join(parts), f"{cut['parameters']:,} random weights", *tokenizer])
 
-    write_rows(out / "data", {"train": recipe.data.prompt, "test": recipe.eval.chosen().prompt}, recipe.train.seed)
-    return build_base(recipe, out / "base")
+
+def _base(recipe: Recipe, base: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Build the cut model unless it is there; return what was cut of it."""
+    from recipes.chain import in_own_process
+
+    facts = base.with_suffix(".json")
+    if facts.is_file():
+        made: dict[str, Any] = read_json(facts)
+        return made
+    began = time.monotonic()
+    made, memory = in_own_process(build_base, recipe, base)
+    say(f"  [build] done in {time.monotonic() - began:.0f} s, at most {memory:.0f} MiB a process")
+    write_json(facts, made)
+    return made
 
 
 def _lowered(recipe: Recipe, section: str) -> dict[str, Any]:
@@ -174,15 +195,23 @@ def _base_id(recipe: Recipe) -> str:
 
 def _killed_at_first_checkpoint(command: Sequence[str], run: Path, log: Path, say: Callable[[str], None]) -> int:
     """Start the chain and kill all of its processes once a checkpoint is whole; return that checkpoint's step."""
-    from mlplora_vlm.checkpoint import last_checkpoint
-
-    running = _Running(command, log, say)
+    running, first = _Running(command, log, say), run / "train" / f"checkpoint-{SAVE_STEPS}"
     while running.process.poll() is None:
-        if found := last_checkpoint(run / "train"):
+        if _is_whole(first):
             running.kill()
-            return int(found.name.rpartition("-")[2])
+            return SAVE_STEPS
         time.sleep(0.2)
     raise running.failure("ended before it wrote a checkpoint")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    from mlplora_vlm.checkpoint import check_checkpoint
+
+    try:
+        check_checkpoint(checkpoint)
+    except MendableError:  # still being written
+        return False
+    return True
 
 
 def _finished(command: Sequence[str], log: Path, say: Callable[[str], None]) -> str:
@@ -249,7 +278,3 @@ class _Running:
             str(self.log),
             "the preset would fail in the same place on rented hardware; fix it first",
         )
-
-
-def _line(stage: str, cost: dict[str, Any]) -> str:
-    return f"  [{stage}] done in {cost['seconds']:.0f} s, at most {cost['peak_memory_mib']:,} MiB a process"

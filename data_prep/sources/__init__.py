@@ -73,7 +73,7 @@ def _options(settings: SourceSection) -> dict[str, Any]:
     for key, what, fix in misplaced_options(settings):
         raise MendableError(what, f"data.{key}", fix)
     given = {key: value for key in OPTIONS if (value := getattr(settings, key))}
-    return given | ({"pictures": Path(settings.pictures).expanduser()} if settings.pictures else {})
+    return given | ({"pictures": expanded(settings.pictures)} if settings.pictures else {})
 
 
 def check_source(settings: SourceSection) -> None:
@@ -100,4 +100,12 @@ def _readable(settings: SourceSection) -> Iterator[None]:
 
 
 def _folder(settings: SourceSection) -> Path | None:
-    return Path(settings.folder).expanduser() if settings.folder else None
+    return expanded(settings.folder) if settings.folder else None
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with its ``~`` resolved; as it is where there is no such user, so that it is found missing."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

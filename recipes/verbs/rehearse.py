@@ -10,14 +10,15 @@ OUT/rehearsal.json has seconds and memory of each stage, and what was cut.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import write_json
-from recipes.recipe import available_presets, load_recipe, recipe_files
+from mlplora_vlm.files import check_claimable, claim_folder, emptied_folder, write_json
+from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files
 
 EXAMPLES = """\
   python -m recipes rehearse recipes/llava_vqa.yaml --preset qlora-24gb
@@ -25,7 +26,7 @@ EXAMPLES = """\
   python -m recipes rehearse --all
 """
 OUT = Path("out/rehearsal")
-HEAVY = ("base", "data", "cache", "run")
+HEAVY = ("data", "cache", "run")
 """What a rehearsal writes beside its result and its log."""
 
 
@@ -49,25 +50,37 @@ def run(given: argparse.Namespace) -> int:
     if not chosen:
         raise MendableError("no GPU preset to rehearse", str(given.recipe or "recipes/"), "name one with --preset")
     loaded = [load_recipe(path, preset, given.overrides) for path, preset in chosen]  # all mistakes before any work
+    for recipe in loaded:
+        check_claimable(given.out / f"{recipe.name}-{recipe.preset}")
+    claim_folder(given.out)
     from recipes.rehearsal import rehearse
     from recipes.rehearsal_table import show
 
     failed = 0
     for recipe in loaded:
-        out = given.out / f"{recipe.name}-{recipe.preset}"
+        out, base = given.out / f"{recipe.name}-{recipe.preset}", given.out / "bases" / _slug(recipe)
         print(f"{recipe.name}, preset {recipe.preset}, in {out}", flush=True)
-        _clear(out)
+        emptied_folder(out)
         try:
-            result: dict[str, Any] = rehearse(recipe, out, lambda line: print(line, flush=True))
+            result: dict[str, Any] = rehearse(recipe, out, base, lambda line: print(line, flush=True))
         except MendableError as error:
             failed += 1
             result = {"recipe": recipe.name, "preset": recipe.preset, "failed": str(error)}
             write_json(out / "rehearsal.json", result)
             print(error, file=sys.stderr, flush=True)
         if not given.keep and "failed" not in result:
-            _clear(out)
+            for name in HEAVY:
+                shutil.rmtree(out / name, ignore_errors=True)
+            if all(_slug(later) != base.name for later in loaded[loaded.index(recipe) + 1 :]):
+                _remove_base(base)
     show(given.out)
     return 1 if failed else 0
+
+
+def _slug(recipe: Recipe) -> str:
+    """A folder's name for the base that a recipe trains."""
+    model = recipe.model
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{model.id.strip('./~')}-{model.revision or 'main'}-{model.dtype}")
 
 
 def _presets(path: Path, asked: str | None) -> list[str]:
@@ -76,7 +89,6 @@ def _presets(path: Path, asked: str | None) -> list[str]:
     return [asked] if asked else [name for name, preset in presets.items() if preset.hardware.gpus]
 
 
-def _clear(out: Path) -> None:
-    """Remove what an earlier rehearsal wrote in its own folder."""
-    for name in HEAVY:
-        shutil.rmtree(out / name, ignore_errors=True)
+def _remove_base(base: Path) -> None:
+    base.with_suffix(".json").unlink(missing_ok=True)
+    shutil.rmtree(base, ignore_errors=True)

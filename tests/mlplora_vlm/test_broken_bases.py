@@ -251,3 +251,24 @@ def test_every_family_s_own_files_fit(name):
     settings = ModelSection(path, dtype="float32")
     assert load_config(path, settings).model_type
     check_base(path, settings, load_processor(path, settings))
+
+
+@pytest.mark.parametrize("form", ["sharded", "nf4", "int8"])
+def test_bases_in_several_files_and_in_few_bits_are_accepted(folder, form):
+    quantization = "none" if form == "sharded" else form
+    settings = ModelSection(str(folder), dtype="float32", quantization=quantization)
+    model = load_model(str(folder), settings, "cpu")
+    (folder / FILE).unlink()
+    model.save_pretrained(folder, max_shard_size="100KB" if form == "sharded" else "1GB")
+    assert len(list(folder.glob("*.safetensors"))) > (form == "sharded")
+    for choice in {quantization, "none"}:
+        load(folder, quantization=choice)
+    prepare(folder)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere", "base/config.json"])
+def test_a_path_that_is_no_folder_is_named(folder, name):
+    path = name if name.startswith(("/", ".")) else str(folder.parent / name)
+    with pytest.raises(MendableError, match="expected a folder or a hub id") as error:
+        load_config(path, ModelSection(path))
+    assert path in error.value.where

@@ -45,7 +45,7 @@ def test_all_recipes_have_their_three_gpu_presets():
 @pytest.mark.parametrize(("path", "preset"), PRESETS, ids=lambda value: getattr(value, "stem", value))
 def test_a_rehearsal_keeps_what_a_preset_means(path, preset, tmp_path):
     recipe = load_recipe(path, preset)
-    small = rehearsed(recipe, tmp_path)
+    small = rehearsed(recipe, tmp_path, tmp_path / "base")
     assert small.adapter == recipe.adapter and small.merge == recipe.merge
     for section, keys in LEFT_ALONE.items():
         for key in keys:
@@ -94,7 +94,7 @@ def test_a_link_that_fails_is_named_with_the_reason(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["qlora-24gb", "zero3-8gpu"])
-def test_real_widths_train_resume_merge_and_verify(preset, tmp_path):
+def test_real_widths_train_resume_merge_and_verify(preset, tmp_path, capsys):
     """Both ZeRO stages that presets use, and 8-bit states on a 4-bit base, at SmolVLM2-2.2B's widths."""
     given = [str(RECIPES / "smolvlm_caption.yaml"), "--preset", preset, "--out", str(tmp_path), "--keep"]
     assert main(["rehearse", *given]) == 0
@@ -105,9 +105,12 @@ def test_real_widths_train_resume_merge_and_verify(preset, tmp_path):
     assert (result["killed_after_step"], result["steps"]) == (1, 2)
     assert all(result["verify"][f"{step}_error"] <= result["verify"][f"{step}_bound"] for step in ("collapse", "merge"))
     assert result["cut"]["layers"] == {"language": [24, 2], "vision": [27, 2]}
-    stages = ("build", "prepare", "before", "train", "after", "collapse", "merge", "verify", "report")
+    stages = ("prepare", "before", "train", "after", "collapse", "merge", "verify", "report")
     assert all(result["stages"][name]["peak_memory_mib"] > 0 for name in stages)
     _check_widths(out, recipe)
+    shown = capsys.readouterr().out
+    assert "language layers 24 -> 2" in shown and f"train.batch_size {recipe.train.batch_size} -> 2" in shown
+    assert all(f"[{name}] done in" in shown for name in stages)
 
 
 def _check_widths(out: Path, recipe) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from data_prep.section import SourceSection
+from data_prep.sources import check_source
+from mlplora_vlm.errors import MendableError
 from recipes.__main__ import main
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
@@ -71,6 +74,19 @@ def test_context_and_rejections_are_shown(tmp_path, capsys):
     lines = [line.split() for line in text.splitlines()]
     assert code == 0 and ["context", "skip"] in lines and ["answer", "learn"] in lines
     assert "train.jsonl:2: a row has the key 'rejected'" in text
+
+
+def test_rows_for_another_kind_of_training_are_called_so(tmp_path, capsys):
+    (tmp_path / "train.jsonl").write_text(json.dumps({"prompt": "One?", "chosen": "1", "rejected": "2"}) + "\n")
+    code, text = sniff(tmp_path / "train.jsonl", capsys)
+    assert code == 2 and "cannot be taught: a row has the key 'chosen'" in text
+
+
+def test_a_home_of_nobody_is_a_missing_folder(capsys):
+    code, text = sniff(Path("~nobody-of-this-name/data"), capsys)
+    assert code == 2 and "there is no such file or folder" in text
+    with pytest.raises(MendableError, match="no file that ends in"):
+        check_source(SourceSection("messages", folder="~nobody-of-this-name/data"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")

@@ -102,7 +102,7 @@ def random_model(
         for name, parameter in model.named_parameters():
             if name.endswith(("_gate", "_projection_weight")) and not parameter.any():
                 parameter.data.normal_(0.5, 0.1)  # Llama 3.2 Vision's and Gemma 3's: nobody would see the picture
-    ends = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(answer_ends))]
+    ends = [tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, answer_ends)]
     model.generation_config = GenerationConfig(
         do_sample=False,
         max_new_tokens=16,
