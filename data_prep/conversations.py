@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.columns import numbered, pictures_in
 from data_prep.example import Example
 from data_prep.records import find_file, records
-from data_prep.rows import Row, RowError
-from data_prep.turns import Conversation, to_example
+from data_prep.rows import Row
+from data_prep.training_keys import CONVERSATION_KEYS, check_row, is_label
+from data_prep.turns import ROLES, Conversation, to_example
 
 if TYPE_CHECKING:
     from data_prep.sniff import Sample
-
-OTHER = ("video", "videos", "audio", "audios", "tools")
-"""Keys of what a row may also hold, and no `Example` can."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,12 @@ class ConversationFiles:
 
     def example(self, name: str, picture: Callable[[str, str], Path | bytes], record: Any, where: str) -> Example:
         """The record's conversation under this id, with the pictures of its names; raises RowError."""
-        for key in OTHER:
-            if isinstance(record, dict) and record.get(key) not in (None, "", [], "[]"):
-                what = f"a row holds {key!r}; only text and pictures can be taught"
-                raise RowError("unsupported content", what, where)
-        if isinstance(record, dict) and record.get("label") is False:  # as data sets for KTO have it
-            raise RowError("unsupported content", "the row's answer is marked as a bad one (label: false)", where)
-        return to_example(name, self.read(record, where), picture, where)
+        check_row(record, where, CONVERSATION_KEYS)
+        row = self.read(record, where)
+        answers = [ROLES.get(role) == "assistant" for role, _ in row.said]
+        labels = [is_label(turn, answer, where) for turn, answer in zip(row.entries, answers, strict=True)]
+        context = {*row.context, *(number for number, label in enumerate(labels) if not label)}
+        return to_example(name, replace(row, context=context), picture, where)
 
 
 def turns_of(sample: Sample, key: str, role: str) -> list[dict[str, Any]]:

@@ -177,6 +177,7 @@ def _card(row: Shown) -> dict[str, Any]:
         "where": row.example.where if row.example.where != row.example.id else "",
         "why": row.why,
         "repairs": row.example.repairs,
+        "context_turns": row.example.context_turns,
         "problem": row.problem,
         "counts": row.counts,
         "pictures": [[_tile(tile) for tile in tiles] for tiles in row.pictures],

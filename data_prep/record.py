@@ -36,6 +36,7 @@ def features() -> Features:
             "category": text,
             "system": text,
             "turns": List({"question": text, "answer": text}),
+            "context_turns": List(number),
             "images": List({"path": text, "bytes": Value("large_binary"), "size": side, "shrunk": side}),
             "digests": List(text),
             "repairs": List(text),
@@ -59,7 +60,7 @@ def to_record(row: Row, source: str) -> Record:
     if isinstance(row, Example) and (text := next(filter(_broken, _texts(row)), None)) is not None:
         row = Rejected(row.where or row.id, "invalid text", f"half of a surrogate pair in {text!r:.80}")
     if isinstance(row, Rejected):
-        empty: Record = {"turns": [], "images": [], "digests": [], "repairs": []}
+        empty: Record = {"turns": [], "context_turns": [], "images": [], "digests": [], "repairs": []}
         where, detail = (text.encode(errors="backslashreplace").decode() for text in (row.where, row.detail))
         return record | empty | {"source": source, "where": where, "reason": row.reason, "detail": detail}
     images = [_stored(image) for image in row.images]
@@ -70,6 +71,7 @@ def to_record(row: Row, source: str) -> Record:
         "category": row.category,
         "system": row.system,
         "turns": [{"question": question, "answer": answer} for question, answer in row.turns],
+        "context_turns": list(row.context_turns),
         "images": images,
         "digests": [image["path"] or hashlib.sha256(image["bytes"]).hexdigest() for image in images],
         "repairs": list(row.repairs),
@@ -90,11 +92,13 @@ def to_example(record: Record) -> Example:
         system=record["system"],
         where=record["where"],
         repairs=tuple(record["repairs"]),
+        context_turns=tuple(record["context_turns"]),
     )
 
 
 def _texts(row: Example) -> Iterator[str]:
     yield from (row.id, row.category, row.system, row.where)
+    yield from (str(image) for image in row.images if isinstance(image, Path))
     for turn in row.turns:
         yield from turn
 

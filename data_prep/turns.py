@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import whitespace
@@ -24,7 +24,7 @@ ROLES = {
     "system": "system",
     "developer": "system",
 }
-TOOLS = ("function_call", "observation", "function", "tool")
+TOOLS = ("function_call", "observation", "function", "tool", "tool_call", "tool_response")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Conversation:
     """As the row names them."""
     system: str = ""
     """Where the row has it beside its turns; a system turn goes before it."""
+    entries: Sequence[Any] = ()
+    """The row's own turns, as many as ``said``."""
+    context: Collection[int] = ()
+    """Numbers of the turns, from 0, whose texts are not learned."""
     leading: bool = False
     """Whether the format itself puts pictures without any sign before the first question."""
 
@@ -75,6 +79,19 @@ def names(record: Any, key: str, where: str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else texts(record, key, where)
 
 
+def images_of(record: Any, where: str) -> tuple[str, ...]:
+    """The pictures that the row names under ``image`` or ``images``; raises RowError where it does under both."""
+    one, several = names(record, "image", where), names(record, "images", where)
+    if one and several:
+        raise RowError("picture markers", "pictures are named both under 'image' and under 'images'", where)
+    return one or several
+
+
+def system_of(record: Any, where: str) -> str:
+    """The system's text where the row has it beside its turns, else an empty text."""
+    return (record.get("system") and field(record, "system", str, where)) or ""
+
+
 def to_example(name: str, row: Conversation, picture: Callable[[str, str], Path | bytes], where: str) -> Example:
     """The conversation under this id, its last question the row's own; raises RowError, naming ``where``.
 
@@ -89,6 +106,7 @@ def to_example(name: str, row: Conversation, picture: Callable[[str, str], Path 
     if not all(question or (unplaced and not number) for number, (question, _) in enumerate(turns)):
         raise RowError("empty question", "a question has neither text nor a picture", where)
     question, answer = turns[-1]
+    first = len(row.said) - 2 * len(turns) + 1  # answer: a system turn may come before it
     return Example(
         id=name,
         images=tuple(picture(each, where) for each in row.pictures),
@@ -99,6 +117,7 @@ def to_example(name: str, row: Conversation, picture: Callable[[str, str], Path 
         earlier=tuple(turns[:-1]),
         system=system or row.system,
         repairs=(UNPLACED,) if unplaced and not row.leading else (),
+        context_turns=tuple(turn for turn in range(len(turns)) if first + 2 * turn in row.context),
     )
 
 

@@ -17,6 +17,7 @@ from eval_harness.controls import PictureKeys, blank, prior, shuffled
 from eval_harness.figures import measured
 from eval_harness.journal import Journal, whole_lines
 from eval_harness.metrics import Metric
+from eval_harness.predict import check_answers
 from eval_harness.predictions import read_rows, rows_of, write_rows
 from eval_harness.processes import Processes
 from eval_harness.sampling import sample
@@ -118,6 +119,8 @@ class _Run:
         seconds = time.perf_counter() - began
         known |= journal.known()
         self.processes.wait()  # all have read it before the first removes it
+        if part == PLAIN:
+            check_answers([{"prediction": known[example.id]} for example in examples], self.answerer.name)
         found = self.scored(part, examples, [known[example.id] for example in examples], seconds, len(left))
         if self.processes.first:
             self._keep(key, known)

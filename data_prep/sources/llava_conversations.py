@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from data_prep.conversations import ConversationFiles, has, turns_of
-from data_prep.turns import Conversation, marked, names, spoken
+from data_prep.turns import Conversation, images_of, marked, spoken, system_of
 
 if TYPE_CHECKING:
     from data_prep.sniff import Sample
@@ -29,7 +29,8 @@ def recognise(sample: Sample) -> str | None:
 
 def _read(record: Any, where: str) -> Conversation:
     said = spoken(record, "conversations", "from", "value", where)
-    return Conversation(marked(said, where, to_front=True), names(record, "image", where))
+    said = marked(said, where, to_front=True)
+    return Conversation(said, images_of(record, where), system_of(record, where), record["conversations"])
 
 
 FORMAT = ConversationFiles("llava_conversations", (".json", ".jsonl"), _read)

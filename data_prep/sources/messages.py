@@ -4,8 +4,8 @@ A row has ``messages``, or ``prompt`` and ``completion``, lists of ``role`` (use
 first) and ``content``: text, or parts, ``{"type": "text", "text": …}``, ``{"type": "image", "image": …}`` and
 ``{"type": "image_url", "image_url": {"url": …}}``.  A picture is a path, base64 text or a data: URI; a URL is fetched
 where ``urls`` is set.  A part ``{"type": "image"}`` shows the next picture of ``images``, the list beside the messages;
-where all content is text, these stand before the first question.  All answers are taught: what TRL does not learn
-from, those within ``prompt``, too.
+where all content is text, these stand before the first question.  Answers within ``prompt`` are context, as in TRL, and
+so are messages with ``"weight": 0`` (see data_prep/training_keys.py).
 Format: github.com/huggingface/trl at commit f2cd577, docs/source/dataset_formats.md, trl/data_utils.py
 (prepare_multimodal_messages); github.com/huggingface/transformers v5.23.0, src/transformers/processing_utils.py
 (apply_chat_template: where a part's picture stands).
@@ -19,7 +19,7 @@ from data_prep.conversations import ConversationFiles, turns_of
 from data_prep.example import PICTURE
 from data_prep.fields import field
 from data_prep.rows import RowError
-from data_prep.turns import MARKER, Conversation, is_user, names, plain
+from data_prep.turns import MARKER, Conversation, images_of, is_user, plain, system_of
 
 if TYPE_CHECKING:
     from data_prep.sniff import Sample
@@ -40,21 +40,26 @@ def recognise(sample: Sample) -> str | None:
 
 
 def _read(record: Any, where: str) -> Conversation:
-    keys = ("prompt", "completion") if isinstance(record, dict) and "messages" not in record else ("messages",)
-    messages = [message for key in keys for message in field(record, key, list, where)]
-    beside = list(names(record, "images", where) or names(record, "image", where))
+    if isinstance(record, dict) and record.get("messages") is None:
+        prompt = field(record, "prompt", list, where)
+        messages = [*prompt, *field(record, "completion", list, where)]
+    else:
+        prompt, messages = [], field(record, "messages", list, where)
+    context = range(len(prompt))
+    beside, system = list(images_of(record, where)), system_of(record, where)
     said, shown = [], list[str | None]()
     for message in messages:
         text, pictures = _content(message, where)
         said.append((field(message, "role", str, where), text))
         shown += pictures
     if not shown:
-        return Conversation(said, beside, leading=isinstance(_first_content(messages), str))
+        return Conversation(said, beside, system, messages, context, isinstance(_first_content(messages), str))
     if shown.count(None) != len(beside):
         what = f"{shown.count(None)} parts show a picture of `images`, which holds {len(beside)}"
         raise RowError("picture markers", what, where)
     following = iter(beside)
-    return Conversation(said, [next(following) if name is None else name for name in shown])
+    in_order = [next(following) if name is None else name for name in shown]
+    return Conversation(said, in_order, system, messages, context)
 
 
 def _first_content(messages: list[Any]) -> Any:
@@ -66,8 +71,6 @@ def _content(message: Any, where: str) -> tuple[str, list[str | None]]:
     role = field(message, "role", str, where)
     if message.get("tool_calls") or message.get("function_call"):
         raise RowError("unsupported content", "a message calls a tool; tool calls cannot be taught", where)
-    if message.get("weight") == 0:
-        raise RowError("unsupported content", "a message has the weight 0; all answers of a row are taught", where)
     if isinstance(message.get("content"), str):
         return _text(message["content"], role, where), []
     text, pictures = "", list[str | None]()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.conversations import ConversationFiles, has, turns_of
 from data_prep.example import PICTURE
 from data_prep.rows import RowError
-from data_prep.turns import Conversation, is_user, marked, names, plain, spoken
+from data_prep.turns import Conversation, images_of, is_user, marked, plain, spoken, system_of
 
 if TYPE_CHECKING:
     from data_prep.sniff import Sample
@@ -40,7 +40,8 @@ def _read(record: Any, where: str) -> Conversation:
     said = spoken(record, "conversations", "from", "value", where)
     if any(_TAG.search(text) for _, text in said):
         return _named_in_text(record, said, where)
-    return Conversation(marked(said, where), names(record, "image", where))
+    said = marked(said, where)
+    return Conversation(said, images_of(record, where), system_of(record, where), record["conversations"])
 
 
 def _named_in_text(record: Any, said: list[tuple[str, str]], where: str) -> Conversation:
@@ -49,9 +50,9 @@ def _named_in_text(record: Any, said: list[tuple[str, str]], where: str) -> Conv
     said = [(role, _NAMED.sub(PICTURE, plain(text, where)) if is_user(role) else text) for role, text in said]
     if left := next((text for _, text in said if _TAG.search(text)), None):
         raise RowError("picture markers", f"<img> and </img> do not frame a question's picture: {left!r:.80}", where)
-    if names(record, "image", where):
+    if images_of(record, where):
         raise RowError("picture markers", "pictures are named both under 'image' and by <img> in the text", where)
-    return Conversation(said, found)
+    return Conversation(said, found, system_of(record, where), record["conversations"])
 
 
 FORMAT = ConversationFiles("qwen_vl", (".json", ".jsonl"), _read)

@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from data_prep.conversations import ConversationFiles, has, turns_of
-from data_prep.fields import field
-from data_prep.turns import MARKER, Conversation, marked, names, spoken
+from data_prep.turns import MARKER, Conversation, images_of, marked, spoken, system_of
 
 if TYPE_CHECKING:
     from data_prep.sniff import Sample
@@ -35,11 +34,10 @@ def recognise(sample: Sample) -> str | None:
 
 def _read(record: Any, where: str) -> Conversation:
     if isinstance(record, dict) and "messages" in record and "conversations" not in record:
-        said = spoken(record, "messages", "role", "content", where)
+        key, said = "messages", spoken(record, "messages", "role", "content", where)
     else:
-        said = spoken(record, "conversations", "from", "value", where)
-    system = record.get("system") and field(record, "system", str, where)
-    return Conversation(marked(said, where), names(record, "images", where), system or "")
+        key, said = "conversations", spoken(record, "conversations", "from", "value", where)
+    return Conversation(marked(said, where), images_of(record, where), system_of(record, where), record[key])
 
 
 FORMAT = ConversationFiles("sharegpt", (".json", ".jsonl"), _read)

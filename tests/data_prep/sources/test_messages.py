@@ -158,9 +158,9 @@ CALL = {
             "tool",
         ),
         (
-            {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "1", "weight": 0}]},
+            {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "1", "weight": 0.5}]},
             "unsupported content",
-            "weight",
+            "'weight'",
         ),
         ({"messages": ["?", "!"]}, "missing field", "'role'"),
         ({"messages": [{"role": ["user"], "content": "?"}]}, "wrong type", "'role'"),

@@ -81,7 +81,7 @@ def test_pictures_without_any_marker_are_put_first_and_it_is_said(tmp_path: Path
         (FOOTBALL | {"tools": '[{"name": "search"}]'}, "unsupported content", "'tools'"),
         (FOOTBALL | {"videos": ["mllm_demo_data/1.mp4"]}, "unsupported content", "'videos'"),
         (FOOTBALL | {"audios": ["mllm_demo_data/1.mp3"]}, "unsupported content", "'audios'"),
-        (FOOTBALL | {"label": False}, "unsupported content", "a bad one"),
+        (FOOTBALL | {"label": False}, "unsupported content", "'label' is False"),
         (FOOTBALL | {"images": ["a.jpg"]}, "picture markers", "mark 2 pictures, and the row names 1"),
         (FOOTBALL | {"images": None}, "picture markers", "mark 2 pictures, and the row names 0"),
         (FOOTBALL | {"images": [{"path": "a.jpg"}] * 2}, "wrong type", "'images'"),
