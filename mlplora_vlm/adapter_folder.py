@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.adapter_file import ADAPTER_TENSOR, ROOT, SavedAdapter, pattern_value, read_adapter
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.collapse import tensors_digest
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, library_errors
 from mlplora_vlm.families.card import FamilyCard, card_of
 
 if TYPE_CHECKING:
@@ -37,21 +36,16 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     return tuned
 
 
-def check_fit(path: str, settings: ModelSection, folder: Path, download: bool = True) -> None:
+def check_fit(path: str, settings: ModelSection, folder: Path) -> None:
     """Check an adapter folder against the architecture of the model at ``path``, before any weights are loaded.
 
-    ``download``: whether a hub's model may be asked for its configuration.  Raises `MendableError` as `fitted` does; a
-    model without a readable configuration is left to whoever loads it.
+    Raises `MendableError` as `fitted` does.
     """
-    from transformers import AutoConfig
-
+    from mlplora_vlm.load import load_config
     from mlplora_vlm.meta import meta_model
 
-    read_adapter(folder)
-    with suppress(OSError, ValueError):
-        options = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-        config = AutoConfig.from_pretrained(path, local_files_only=not download, **options)
-        fitted(meta_model(config), folder)
+    read_adapter(folder)  # before a hub is asked for the configuration
+    fitted(meta_model(load_config(path, settings)), folder)
 
 
 def fitted(model: PreTrainedModel, folder: Path) -> tuple[PeftModel, dict[str, Tensor]]:
@@ -150,20 +144,10 @@ def _peft_config(adapter: SavedAdapter) -> Any:
     return config
 
 
-@contextmanager
-def _peft_errors(folder: Path) -> Iterator[None]:
-    """Whatever PEFT raises about an adapter folder becomes a `MendableError`."""
-    try:
-        yield
-    except MendableError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MendableError(
-            f"PEFT cannot use the adapter: {reason}",
-            str(folder / CONFIG_FILE),
-            "correct the key in adapter_config.json, or install the version of PEFT that wrote it (peft_version)",
-        ) from error
+def _peft_errors(folder: Path | str) -> AbstractContextManager[None]:
+    """Inside, whatever PEFT raises about an adapter folder becomes a `MendableError`."""
+    fix = "correct the key in adapter_config.json, or install the version of PEFT that wrote it (peft_version)"
+    return library_errors("PEFT cannot use the adapter", str(folder), fix)
 
 
 def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAdapter, card: FamilyCard) -> None:
