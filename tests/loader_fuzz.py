@@ -294,16 +294,13 @@ def subjects(root: Path, only: str | None = None) -> list[Subject]:
 def _base(root: Path) -> Subject:
     from tiny_llava import build_model, build_processor
 
-    from eval_harness.local_model import LocalModel
-
     folder, processor = root / "base", build_processor()
     build_model(processor).save_pretrained(folder, max_shard_size="100KB")
     processor.save_pretrained(folder)
 
     def predict(path: Path) -> Any:
-        model = _opened(str(path), path)
-        assert isinstance(model, LocalModel)
-        return {"weights": dict(model.model.state_dict()), "answers": _answered(model)}
+        with _opened(str(path), path) as model:
+            return {"weights": dict(model.model.state_dict()), "answers": _answered(model)}
 
     def may_say(file: str, mutation: str) -> bool:
         if file.endswith(".safetensors"):  # a model that answers with NaN is told when it answers
@@ -314,12 +311,13 @@ def _base(root: Path) -> Subject:
     return Subject("base", folder, {"predict": predict}, says=may_say, weights=lambda outcome: outcome["weights"])
 
 
-def _opened(word: str, base: Path) -> Any:
+@contextlib.contextmanager
+def _opened(word: str, base: Path) -> Iterator[Any]:
     from eval_harness.models import opened
     from mlplora_vlm.load import ModelSection
 
     with opened(word, ModelSection(id=str(base), dtype="float32")) as model:
-        return model
+        yield model
 
 
 def _answered(model: Any) -> Any:
@@ -358,8 +356,8 @@ def _adapter(root: Path) -> Subject:
     load_processor(base, section).save_pretrained(root / "adapter")
 
     def predict(path: Path) -> Any:
-        tuned = _opened(f"{base}+{path}", base)
-        return {"weights": dict(tuned.model.state_dict()), "answers": _answered(tuned)}
+        with _opened(f"{base}+{path}", base) as tuned:
+            return {"weights": dict(tuned.model.state_dict()), "answers": _answered(tuned)}
 
     def merged(path: Path) -> Any:
         out = path.with_name("merged")
