@@ -27,8 +27,7 @@ class Journal:
         """Row id → answer, of all processes that ever ran; a line that was not written to its end does not count."""
         found: dict[str, str] = {}
         for path in sorted(self._folder.glob(f"{self._name}.*.jsonl")):
-            for row in whole_lines(path):
-                found[row["id"]] = row["prediction"]
+            found.update(answers_in(path))
         return found
 
     def clear_others(self) -> None:
@@ -66,10 +65,15 @@ def flush(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def whole_lines(path: Path) -> Iterator[Any]:
-    """The JSON lines of a file that a killed process may have left in the middle of a line."""
+def answers_in(path: Path) -> Iterator[tuple[str, str]]:
+    """(row id, answer) of each line; one that a killed process left unfinished, or that is damaged, does not count."""
     for line in path.read_bytes().split(b"\n")[:-1]:
-        yield json.loads(line)
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("prediction"), str):
+            yield row["id"], row["prediction"]
 
 
 def _cut_torn_line(path: Path) -> None:

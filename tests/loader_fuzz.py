@@ -1,4 +1,4 @@
-"""Damages every kind of file that a command reads: its loader refuses it, or gives what the whole file would have given.
+"""Damages every kind of file that a command reads: its loader refuses it, or gives what the whole file would.
 
 ``python tests/loader_fuzz.py --mutations 2000 --seed 0`` damages so many files and prints counts and every fault; a
 fault is an exception that is no `MendableError`, or a result that silently differs.  Everything is tiny and runs in
@@ -27,10 +27,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(path) for path in (HERE.parent, HERE, HERE / "mlplora_vlm", HERE / "recipes")]
 
-import torch
-from safetensors.torch import load, save
+import torch  # noqa: E402
+from safetensors.torch import load, save  # noqa: E402
 
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError  # noqa: E402
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 12345\n"
 PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body>not here</body></html>\n"
@@ -92,11 +92,7 @@ def another_type(content: bytes, random: Random) -> bytes | None:
     def change(value: Any) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return random.choice(
-            [
-                one
-                for one in OTHER_TYPES
-                if type(one) is not type(value) and not (number and type(one) in (int, float))
-            ]
+            [one for one in OTHER_TYPES if type(one) is not type(value) and not (number and type(one) in (int, float))]
         )
 
     return _edited(content, random, change)
@@ -242,20 +238,22 @@ class Result:
         return self.outcome in ("exception", "silent")
 
 
-def tried(subject: Subject, file: str, mutation: str, seed: int, work: Path) -> list[Result]:
-    """One mutation of one file, under every loader of the folder."""
+def tried(
+    subject: Subject, file: str, mutation: str, seed: int, work: Path, loaders: tuple[str, ...] = ()
+) -> list[Result]:
+    """One mutation of one file, under these loaders of the folder, or under every one."""
     content = (subject.folder / file).read_bytes()
     damaged = mutations_of(file)[mutation](content, Random(seed))
     if damaged == content or (damaged is None and mutation != "missing"):
         return []
     results = []
-    for name, loader in subject.loaders.items():
+    for name in loaders or subject.loaders:
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(subject.folder, work)
         (work / file).unlink()
         if damaged is not None:
             (work / file).write_bytes(damaged)
-        outcome, detail = _outcome(subject, name, loader, file, mutation, work)
+        outcome, detail = _outcome(subject, name, subject.loaders[name], file, mutation, work)
         results.append(Result(subject.name, name, file, mutation, seed, outcome, detail))
     return results
 
@@ -273,7 +271,9 @@ def _outcome(
         if isinstance(error, KeyboardInterrupt):
             raise
         where = traceback.extract_tb(error.__traceback__)
-        mine = next((f for f in reversed(where) if "site-packages" not in f.filename and "/lib/" not in f.filename), where[-1])
+        mine = next(
+            (f for f in reversed(where) if "site-packages" not in f.filename and "/lib/" not in f.filename), where[-1]
+        )
         return "exception", f"{type(error).__name__}: {str(error)[:160]!r} at {Path(mine.filename).name}:{mine.lineno}"
     clean = subject.clean[name]
     if same(found, clean):
@@ -286,9 +286,7 @@ def _outcome(
 # ------------------------------------------------------------------------------------------------------- the folders
 def subjects(root: Path, only: str | None = None) -> list[Subject]:
     """Every kind of folder, made by the code that makes it in real use."""
-    makers = {"base": _base, "adapter": _adapter, "checkpoint": _checkpoint, "prepared set": _prepared,
-              "evaluation": _evaluation, "run": _run}  # fmt: skip
-    return [make(root / name) for name, make in makers.items() if only in (None, name)]
+    return [make(root / name) for name, make in SUBJECTS.items() if only in (None, name)]
 
 
 def _base(root: Path) -> Subject:
@@ -382,7 +380,11 @@ def _adapter(root: Path) -> Subject:
 
     loaders = {"predict": predict, "merge": merged, "collapse": collapsed, "init_from": init_from}
     return Subject(
-        "adapter", root / "adapter", loaders, says=may_say, weights=lambda found: found.get("weights") if found else None
+        "adapter",
+        root / "adapter",
+        loaders,
+        says=may_say,
+        weights=lambda found: found.get("weights") if found else None,
     )
 
 
@@ -445,7 +447,9 @@ def _evaluation(root: Path) -> Subject:
 
     processor = build_processor()
     settings = EvalSection(task="shapes_test", limit=6, batch_size=8, controls=("blank",))
-    models = {name: LocalModel(build_model(processor, seed), processor, name) for name, seed in (("one", 0), ("two", 1))}
+    models = {
+        name: LocalModel(build_model(processor, seed), processor, name) for name, seed in (("one", 0), ("two", 1))
+    }
     for name, model in models.items():
         evaluate(model, settings, root / "eval" / name)
 
@@ -488,7 +492,7 @@ def _run(root: Path) -> Subject:
         chain = Chain(STAGES, load_resolved(path / "resolved.yaml"), path)
         return {name: chain.done(name) for name in chain.stages}
 
-    files = ["result.json", "resolved.yaml"] + sorted(str(p.relative_to(out)) for p in (out / ".stages").glob("*.json"))
+    files = ["result.json", "resolved.yaml", *sorted(str(p.relative_to(out)) for p in out.glob(".stages/*.json"))]
     return Subject(
         "run",
         out,
@@ -497,6 +501,16 @@ def _run(root: Path) -> Subject:
         says=lambda file, mutation: True,  # a stage whose stamp is damaged is done again
         weights=lambda outcome: outcome.get("proven"),
     )
+
+
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {
+    "base": _base,
+    "adapter": _adapter,
+    "checkpoint": _checkpoint,
+    "prepared set": _prepared,
+    "evaluation": _evaluation,
+    "run": _run,
+}
 
 
 # ----------------------------------------------------------------------------------------------------------- the fuzz
