@@ -252,6 +252,12 @@ def test_a_set_of_other_sources_gives_way(tmp_path):
     assert link.is_symlink() and (folder / "rows.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["prepared.json", "rejects.jsonl", "report.json", "report.html"])
+def test_no_source_has_the_name_of_a_file_of_the_set(name):
+    settings = DataSection("shapes", mixed_with={name: SourceSection("shapes")})
+    assert [(key, name in what) for key, what, _ in settings.problems()] == [("mixed_with", True)]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(MendableError) as error:
