@@ -12,7 +12,7 @@ from data_prep.example import PICTURE, Example
 from data_prep.prompts import ask
 from data_prep.rows import RowError
 from data_prep.text import clean
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, reason
 
 if TYPE_CHECKING:
     from mlplora_vlm.families.processor import FamilyProcessor
@@ -175,13 +175,19 @@ def _holds(text: str, chat: list[Message]) -> bool:
 def _template(processor: FamilyProcessor, chat: list[Message], add_generation_prompt: bool, **options: Any) -> str:
     if not getattr(processor, "chat_template", None):
         raise MendableError("the processor has no chat template", "model.id", "save one with it (chat_template.jinja)")
+    images = sum(part["type"] == "image" for message in chat for part in message["content"])
     if processor.card.text_answers:
         chat = [{**m, "content": _text(m)} if m["role"] == "assistant" else m for m in chat]
-    options |= {**processor.card.template_options, "add_generation_prompt": add_generation_prompt, "tokenize": False}
     try:
-        return str(processor.apply_chat_template(chat, **options))
+        text = processor.render(chat, add_generation_prompt, **options)
     except TemplateError as error:  # a template's own raise_exception(), such as for a system turn it has no place for
         raise RowError("template", f"the chat template refuses the conversation: {error}") from error
+    except Exception as error:  # whatever code it runs
+        raise RowError("template", f"the chat template fails on the conversation: {reason(error)}") from error
+    if (placeholders := text.count(processor.placeholder)) != images:
+        what = f"the chat template wrote {placeholders} picture placeholders for {images} pictures"
+        raise RowError("template", what)
+    return text
 
 
 def _text(message: Message) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from data_prep.chat import answer_end, check_text, messages, prompt_text, render, special_tokens
@@ -10,7 +11,8 @@ from data_prep.example import Example
 from data_prep.images import open_image
 from data_prep.labels import Spans, adds_special_tokens, answer_masks, carried_over
 from data_prep.record import Record, to_example
-from mlplora_vlm.errors import MendableError
+from data_prep.rows import RowError
+from mlplora_vlm.errors import MendableError, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,14 +43,15 @@ class TrainCollator:
         rows = []
         for example in examples:
             check_text(example, self._specials)
-            rows.append(render(self.processor, messages(example, self.prompt)))
+            with in_row(f"row {example.id}"):
+                rows.append(render(self.processor, messages(example, self.prompt)))
         texts = [text for text, _ in rows]
         spans: list[Spans] = [example.learned(parts) for example, (_, parts) in zip(examples, rows, strict=True)]
         names, pictures = [f"row {example.id}" for example in examples], _pictures(examples)
         if not any(pictures):
             texts, spans = [*texts, self.processor.placeholder], [*spans, []]
             names, pictures = [*names, "the row that only holds a picture"], [*pictures, [_grey()]]
-        batch = _processed(self.processor, texts, pictures, "right")
+        batch = _processed(self.processor, texts, pictures, "right", names)
         batch["labels"] = self._labels(batch, texts, spans, names)
         if finish := self.processor.card.finish:
             finish(batch)
@@ -77,43 +80,64 @@ class PromptCollator:
     def text(self, example: Example) -> str:
         """The prompt as it is sent, its picture placeholders not yet widened."""
         check_text(example, self._specials)
-        return prompt_text(self.processor, messages(example, self.prompt)[:-1])
+        with in_row(f"row {example.id}"):
+            return prompt_text(self.processor, messages(example, self.prompt)[:-1])
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        return _processed(self.processor, [self.text(example) for example in examples], _pictures(examples), "left")
+        texts, names = [self.text(example) for example in examples], [f"row {example.id}" for example in examples]
+        return _processed(self.processor, texts, _pictures(examples), "left", names)
 
 
 def _processed(
-    processor: FamilyProcessor, texts: list[str], pictures: list[list[Image]], side: str
+    processor: FamilyProcessor, texts: list[str], pictures: list[list[Image]], side: str, names: list[str]
 ) -> dict[str, Tensor]:
-    """The processor's output for rows with their pictures; it must find one placeholder a picture and never cuts."""
+    """The processor's output for rows with their pictures; it never cuts.
+
+    Raises RowError with the name of a row that the processor cannot take, and MendableError where it takes each row
+    and not the batch.
+    """
     tokenizer = processor.tokenizer
     if tokenizer.pad_token is None:
         raise MendableError(
             "the tokenizer has no padding token", "model.id", "set pad_token in its tokenizer_config.json"
         )
-    for text, shown in zip(texts, pictures, strict=True):
-        if (placeholders := text.count(processor.placeholder)) != len(shown):
-            raise MendableError(
-                f"the chat template wrote {placeholders} picture placeholders for {len(shown)} pictures",
-                "the processor's chat_template",
-                "use a template that writes one a picture",
+    try:
+        return dict(
+            processor(
+                text=texts,
+                images=pictures if any(pictures) else None,
+                add_special_tokens=adds_special_tokens(tokenizer, texts[0]),
+                padding=True,
+                padding_side=side,
+                truncation=False,
+                return_tensors="pt",
             )
-    return dict(
-        processor(
-            text=texts,
-            images=pictures if any(pictures) else None,
-            add_special_tokens=adds_special_tokens(tokenizer, texts[0]),
-            padding=True,
-            padding_side=side,
-            truncation=False,
-            return_tensors="pt",
         )
-    )
+    except Exception as error:
+        if len(texts) == 1:
+            what = f"the model's processor cannot take the row: {reason(error)}"
+            raise RowError("processor", what, names[0]) from error
+        for text, shown, name in zip(texts, pictures, names, strict=True):
+            _processed(processor, [text], [shown], side, [name])
+        what = f"the model's processor takes each row, and not {len(texts)} together: {reason(error)}"
+        raise MendableError(what, f"{names[0]} …", "set the batch size to 1") from error
 
 
 def _pictures(examples: Sequence[Example]) -> list[list[Image]]:
-    return [[open_image(picture) for picture in example.images] for example in examples]
+    found = []
+    for example in examples:
+        with in_row(f"row {example.id}"):
+            found.append([open_image(picture) for picture in example.images])
+    return found
+
+
+@contextmanager
+def in_row(row: str) -> Iterator[None]:
+    """Raise a RowError of the block inside with the row's name."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(error.reason, error.what, row) from error
 
 
 def _grey() -> Image:

@@ -136,9 +136,9 @@ def _known(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return {name: dict(entry) for name, entry in read_json(path).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (MendableError, ValueError, AttributeError, TypeError) as error:
         fix = "remove it: what is there is then checked anew where a checksum is published"
-        raise MendableError(f"it cannot be read ({error!s:.100})", str(path), fix) from error
+        raise MendableError(f"it cannot be read ({str(error).splitlines()[0]:.100})", str(path), fix) from error
 
 
 @contextmanager

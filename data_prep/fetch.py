@@ -129,7 +129,7 @@ class _Part:
                     self._hash.update(block)
                     self.size += len(block)
             self.version, self.pieces = str(note["version"]), 1
-        except (OSError, ValueError, KeyError, TypeError):
+        except (MendableError, OSError, ValueError, KeyError, TypeError):
             self.clear()
 
     @property

@@ -6,17 +6,26 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from mlplora_vlm.errors import MendableError
+from data_prep.rows import RowError
+from mlplora_vlm.errors import MendableError, reason
 
 Spans = Sequence[tuple[int, int]]
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, un-widened and un-padded, with the special tokens that the processor would add."""
+    """Token ids of each text, un-widened and un-padded, with the special tokens that the processor would add.
+
+    Raises RowError for a text that the tokenizer cannot read.
+    """
     if not texts:
         return []
     special = adds_special_tokens(tokenizer, texts[0])
-    return tokenizer(list(texts), add_special_tokens=special, truncation=False, verbose=False)["input_ids"]
+    try:
+        return tokenizer(list(texts), add_special_tokens=special, truncation=False, verbose=False)["input_ids"]
+    except Exception as error:
+        if len(texts) == 1:
+            raise RowError("invalid text", f"the tokenizer cannot read the text: {reason(error)}") from error
+        return [token_ids(tokenizer, [text])[0] for text in texts]
 
 
 def adds_special_tokens(tokenizer: Any, text: str) -> bool:

@@ -30,6 +30,8 @@ Reason = Literal[
     "invalid text",
     "prompt",
     "template",
+    "processor",
+    "model",
     "too long",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -39,10 +41,12 @@ REASONS: tuple[str, ...] = get_args(Reason)
 class RowError(MendableError):
     """A row that cannot be used; the set's others can."""
 
-    def __init__(self, reason: Reason, what: str = "", where: str = "") -> None:
+    def __init__(
+        self, reason: Reason, what: str = "", where: str = "", fix: str = "mend the row, or take it out of the data"
+    ) -> None:
         """``what`` may be left out: torch makes a data worker's error anew from its text alone."""
         self.reason: Reason = reason
-        super().__init__(what or reason, where, "mend the row, or take it out of the data")
+        super().__init__(what or reason, where, fix)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from eval_harness.journal import flush
 from eval_harness.predictions import write_rows
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import json_text
 
 
 class AnswerFile:
@@ -30,7 +31,7 @@ class AnswerFile:
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Appends the rows, and comes back when they are on the disk."""
         for row in rows:
-            self._file.write(json.dumps({**row, "run": self.run}, ensure_ascii=False) + "\n")
+            self._file.write(json_text({**row, "run": self.run}) + "\n")
         flush(self._file)
 
     def __enter__(self) -> AnswerFile:

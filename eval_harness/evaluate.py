@@ -17,6 +17,7 @@ from eval_harness.controls import PictureKeys, blank, prior, shuffled
 from eval_harness.figures import measured
 from eval_harness.journal import Journal, whole_lines
 from eval_harness.metrics import Metric
+from eval_harness.predict import check_answers
 from eval_harness.predictions import read_rows, rows_of, write_rows
 from eval_harness.processes import Processes
 from eval_harness.sampling import sample
@@ -104,7 +105,7 @@ class _Run:
         """The part's answers, scored and written; what an earlier run left of the same question is taken over."""
         key, state = self._key(examples), self._state().get(part, {})
         path = self._path(part)
-        if state.get("digest") == key and path.is_file() and len(rows := read_rows(path)) == len(examples):
+        if state.get("digest") == key and len(rows := _whole_rows(path)) == len(examples):
             self.processes.wait()
             return _Part(rows, state["seconds"], state["answered"])
         journal = Journal(self.out, part, key, self.processes.rank)
@@ -118,6 +119,8 @@ class _Run:
         seconds = time.perf_counter() - began
         known |= journal.known()
         self.processes.wait()  # all have read it before the first removes it
+        if part == PLAIN:
+            check_answers([{"prediction": known[example.id]} for example in examples], self.answerer.name)
         found = self.scored(part, examples, [known[example.id] for example in examples], seconds, len(left))
         if self.processes.first:
             self._keep(key, known)
@@ -185,8 +188,8 @@ class _Run:
 
     def _state(self) -> dict[str, dict[str, Any]]:
         try:
-            return read_json(self._state_path)
-        except (FileNotFoundError, ValueError):
+            return read_json(self._state_path, dict)
+        except MendableError:
             return {}
 
     def _kept(self, key: str) -> dict[str, str]:
@@ -248,3 +251,11 @@ def _summary(run: _Run, parts: dict[str, _Part], rows: Sequence[Example], note: 
         "device": device(),
         "versions": versions(),
     }
+
+
+def _whole_rows(path: Path) -> list[dict[str, Any]]:
+    """The file's rows; none where it is missing or damaged: the examples are then answered again."""
+    try:
+        return read_rows(path)
+    except MendableError:
+        return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,14 +33,9 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """predictions.jsonl's rows; raises MendableError where one is broken or an id comes twice."""
         path, seen = self.folder / PREDICTIONS, set()
-        try:
-            rows = read_rows(path)
-        except ValueError as error:
-            raise _broken(f"it holds a line that is no JSON: {error}", path) from error
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row, dict) or (missing := _ROW - row.keys()):
-                what = f"lacks {', '.join(sorted(missing))}" if isinstance(row, dict) else "is no object"
-                raise _broken(f"line {number} {what}", path)
+        for number, row in enumerate(rows := read_rows(path), 1):
+            if missing := _ROW - row.keys():
+                raise _broken(f"line {number} lacks {', '.join(sorted(missing))}", path)
             if row["id"] in seen:
                 raise _broken(f"line {number} repeats the id {row['id']!r}", path)
             seen.add(row["id"])
@@ -100,11 +94,8 @@ def _is_one(folder: Path) -> bool:
 
 def _read(folder: Path) -> Evaluation:
     path = folder / RESULT
-    try:
-        result = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _broken(f"it is no JSON: {error}", path) from error
-    if not isinstance(result, dict) or not {"task", "scores"} <= result.keys():
+    result = read_json(path, dict)
+    if not {"task", "scores"} <= result.keys():
         raise _broken("it is not the result of an evaluation: task and scores are missing", path)
     return Evaluation(folder, result)
 

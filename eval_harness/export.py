@@ -18,7 +18,6 @@ script: .xlsx, .tsv or .csv with the columns index, question, A, B, C, D and pre
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 
 from eval_harness.predictions import read_rows
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import read_json, write_text
+from mlplora_vlm.files import json_text, read_json, write_text
 
 Answers = Mapping[str, Any]
 """A row of predictions.jsonl."""
@@ -103,7 +102,7 @@ def export(name: str, folder: Path, out: Path, annotations: Path | None = None) 
         keys = [next(iter(entry.values())) for entry in entries]
         if len(set(keys)) < len(keys):
             raise MendableError("two rows have the same official id", str(folder), "evaluate each picture once")
-        write_text(out, json.dumps(entries, ensure_ascii=False) + "\n")
+        write_text(out, json_text(entries) + "\n")
     return [*_notes(form, folder, len(rows)), *notes]
 
 

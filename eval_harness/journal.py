@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mlplora_vlm.files import json_text
+
 FOLDER = ".answers"
 
 
@@ -41,7 +43,7 @@ class Journal:
         _cut_torn_line(self._own)
         with self._own.open("a", encoding="utf-8") as file:
             for number, (name, text) in enumerate(answers, 1):
-                file.write(json.dumps({"id": name, "prediction": text}, ensure_ascii=False) + "\n")
+                file.write(json_text({"id": name, "prediction": text}) + "\n")
                 if number % CHUNK == 0:
                     flush(file)
                 yield name, text

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplora_vlm.checkpoint import ADAPTER_FILE
+from mlplora_vlm.adapter_file import PICKLE, read_config
+from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, sha256
-from mlplora_vlm.start import CONFIG_FILE
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
+    from eval_harness.local_model import LocalModel
+    from mlplora_vlm.families.processor import FamilyProcessor
     from mlplora_vlm.load import ModelSection
 
 ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
 """Of a hub's adapter: its tensors and settings, and the processor's, whatever that consists of."""
+IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
+"""A processor's image settings, as transformers 5 and 4 name them."""
 QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
 WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
@@ -48,20 +53,25 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
             raise MendableError("the endpoint's model is not named", word, "write http://host:port/v1#NAME")
         yield Endpoint(url, name)
         return
-    yield _local(word, settings)
     import gc
 
     import torch
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    model = _local(word, settings)
+    try:
+        yield model
+    finally:
+        model.close()  # the caller's variable still holds it while the next one is loaded
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-def _local(word: str, settings: ModelSection) -> Answerer:
+def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
-    from mlplora_vlm.load import load_model, load_processor, load_tuned, local_device
+    from mlplora_vlm.adapter_folder import check_fit
+    from mlplora_vlm.load import load_model, load_tuned, local_device
 
     asked: Any  # one of the section's own choices
     plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
@@ -69,14 +79,42 @@ def _local(word: str, settings: ModelSection) -> Answerer:
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
+    processor = _processor(path, settings, adapter)
     if adapter:
+        check_fit(path, settings, adapter)
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
-        model: Any = load_tuned(path, adapter, settings, device)
-    else:
-        model = load_model(path, settings, device)
-    own = adapter if adapter and (adapter / "processor_config.json").is_file() else None
-    processor = load_processor(path, settings, own)  # an adapter keeps what it was trained with
+    model: Any = load_tuned(path, adapter, settings, device) if adapter else load_model(path, settings, device)
     return LocalModel(model.eval(), processor, model_name(word), about)
+
+
+def _processor(path: str, settings: ModelSection, adapter: Path | None) -> FamilyProcessor:
+    """The processor that the adapter was trained with, where its folder holds one in any layout; else the base's.
+
+    A tokenizer without image settings is none: which pixels and image tokens it was trained with, the base alone says,
+    and the chat template of a text trainer may drop the images.
+    """
+    from mlplora_vlm.load import load_processor
+
+    if adapter is None or not any((adapter / name).is_file() for name in IMAGE_SETTINGS):
+        if adapter and (adapter / "tokenizer_config.json").is_file():
+            note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
+            print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
+        return load_processor(path, settings)
+    for file in sorted(adapter.glob("*.json")):
+        read_json(file)
+    try:
+        processor = load_processor(path, settings, adapter)
+        lacking = [part for part in ("image_processor", "tokenizer") if not hasattr(processor.stock, part)]
+        reason = f"it has no {lacking[0]}" if lacking else ""
+    except MendableError:
+        raise
+    except Exception as error:  # whatever transformers stumbles over in its files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if reason:
+        names = ", ".join(file.name for file in sorted(adapter.glob("*processor*")))
+        fix = "copy the processor's files from its training again; or remove them all, and the base's is used"
+        raise MendableError(f"the adapter's own processor cannot be used ({names}): {reason}", str(adapter), fix)
+    return processor
 
 
 def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:
@@ -87,7 +125,8 @@ def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:
             what = f"there is no adapter in {name!r}"
             raise MendableError(what, word, "name a folder or a hub repo with an adapter_config.json")
         return word, "", None
-    named = base or read_json(folder / CONFIG_FILE).get("base_model_name_or_path") or ""
+    named = read_config(folder).get("base_model_name_or_path")
+    named = base or named or ""
     if not named:
         raise MendableError("the adapter does not name its base model", str(folder / CONFIG_FILE), "write BASE+ADAPTER")
     return named, name, folder
@@ -101,6 +140,8 @@ def _adapter_folder(name: str) -> Path | None:
     from mlplora_vlm.hub_errors import told
 
     path = model_path(name)
+    if any((Path(path) / file).is_file() for file in (ADAPTER_FILE, PICKLE)):
+        return Path(path)  # without its configuration it is still no model
     if find_adapter_config_file(path) is None:
         return None
     if Path(path).is_dir():

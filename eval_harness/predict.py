@@ -14,8 +14,11 @@ from data_prep.prompts import PROMPTS
 from data_prep.rows import Rejected, RowError
 from eval_harness.answerer import Answerer
 from eval_harness.asked import Asked
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import digest
 
+ABOUT_MODEL = ("template", "processor", "model")
+"""Reasons that are the model's where all rows have them."""
 CHUNK = 8
 """Batches in a chunk: so much is lost at most when the process is killed, and within it the longest go first."""
 
@@ -47,7 +50,8 @@ def predict(
     """Hands each chunk's rows to ``write``: ``id``, ``question``, ``prediction`` or ``error``, ``model``, ``key``.
 
     Rows whose key is ``there`` are left out.  A row that cannot be asked (no picture, a picture that cannot be read,
-    text that the model's template or server refuses) costs no other row its answer.  Raises what concerns all rows.
+    text that the model's template or server refuses) costs no other row its answer.  Raises what concerns all rows,
+    such as a model that answers none of the first chunk (`check_answers`).
     """
     done = set(there)
     left = [one for one in asked if one.key not in done]
@@ -59,9 +63,26 @@ def predict(
             found = _answered(answerer, part, prompt, max_new_tokens, batch_size)
             rows = [_row(one, answer, answerer) for one, answer in zip(part, found, strict=True)]
             errors.update(row["reason"] for row in rows if "error" in row)
+            if not start and not done:
+                check_answers(rows, answerer.name)
             write(rows)
             bar.update(len(part))
     return Counts(len(left) - errors.total(), len(asked) - len(left), errors)
+
+
+def check_answers(rows: Sequence[dict[str, Any]], model: str) -> None:
+    """Raise MendableError where the rows show that it is the model that cannot answer, and not a row.
+
+    That is where each row that was asked has an error of `ABOUT_MODEL`, and where there are several, and all answers
+    are empty.
+    """
+    asked = [row for row in rows if "prediction" in row or row["reason"] in ABOUT_MODEL]
+    if asked and all("error" in row for row in asked):
+        fix = "try --dtype float32; where that changes nothing, its files are damaged, or not of one model"
+        raise MendableError(f"the model answers none of {len(asked)} rows: {asked[0]['error']}", model, fix)
+    if len(asked) > 1 and all(row.get("prediction") == "" for row in asked):
+        fix = "try --dtype float32 and one question; its files may be damaged, or not of one model"
+        raise MendableError(f"the model answers nothing: all of {len(asked)} answers are empty", model, fix)
 
 
 def _answered(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.example import Example
-from mlplora_vlm.files import write_text
+from mlplora_vlm.files import json_text, parse_json, readable, write_text
 
 
 def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
@@ -29,24 +28,39 @@ def rows_of(examples: Sequence[Example], predictions: Sequence[str], scores: Seq
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Writes JSON lines (UTF-8, as they read), in one step."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads what `write_rows` wrote."""
-    # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """Reads what `write_rows` wrote; raises `MendableError` with the line of what is no JSON object."""
+    with readable(path):  # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
+        lines = path.read_bytes().split(b"\n")
+    return [parse_json(line, path, dict, number) for number, line in enumerate(lines, 1) if line]
 
 
 def model_digest(model: Any) -> str:
-    """A hash that changes when training changes the model: 64 numbers spread over each tensor, names and shapes."""
+    """Hash a model's weights, buffers and quantization constants: the sum of all bytes and 64 elements of each tensor.
+
+    Sums of integers are the same on any device and any number of threads.
+    """
     import torch
 
     found = hashlib.sha256()
     with torch.no_grad():
-        for name, tensor in model.named_parameters():
+        for name, tensor in sorted((model.state_dict() | dict(model.named_buffers())).items()):
             flat = tensor.detach().reshape(-1)
             some = flat[:: max(1, flat.numel() // 64)].to("cpu")
-            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {_sum_of_bytes(flat)}".encode())
             found.update((some.double() if some.is_floating_point() else some).numpy().tobytes())
     return found.hexdigest()
+
+
+def _sum_of_bytes(flat: Any) -> int:
+    """The sum of the tensor's memory as 64-bit integers, which wraps around."""
+    import torch
+
+    raw = flat.contiguous().view(torch.uint8)
+    if raw.storage_offset() % 8:
+        raw = raw.clone()
+    words = len(raw) // 8 * 8
+    return int(raw[:words].view(torch.int64).sum()) + sum(raw[words:].tolist())

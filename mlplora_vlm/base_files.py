@@ -7,7 +7,7 @@ file can be read, changed and written under its own names without the model in m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json
+from mlplora_vlm.files import REPLACE, open_tensors, read_json, readable
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,32 @@ if TYPE_CHECKING:
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 """transformers' names of the one file, and of the list of several."""
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+CONFIG, GENERATION = "config.json", "generation_config.json"
+PROCESSOR = (
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "chat_template.json"),
+    *("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json"),
+)
+"""JSON files of a processor; transformers does not name a broken one."""
+TEMPLATE = "chat_template.jinja"
+
+
+def check_json(path: str | Path, names: Sequence[str]) -> None:
+    """Raise `MendableError` for a file of a local folder that is there and no JSON object."""
+    for file in (Path(path) / name for name in names):
+        if file.exists():
+            read_json(file, dict)
+
+
+def check_template(path: str | Path) -> None:
+    """Raise `MendableError` for the chat template of a local folder that is no text."""
+    file = Path(path) / TEMPLATE
+    if file.exists():
+        with readable(file):
+            try:
+                file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise MendableError(f"{TEMPLATE} is not UTF-8 text: {error.reason}", str(file), REPLACE) from None
 
 
 @dataclass(frozen=True)
@@ -42,13 +68,13 @@ class BaseFiles:
     """The safetensors files of a model folder or hub id; nothing but their headers is read until it is asked for."""
 
     def __init__(self, path: str, revision: str | None = None) -> None:
+        """Raise `MendableError` where the weights are missing or in pickle files, or their index is broken."""
         self.path, self.revision = path, revision
         self.index: dict[str, Any] | None = None
-        if index := self.find(INDEX):
-            self.index = read_json(index)
+        names = [WEIGHTS]  # transformers, too, takes the one file where both are there
+        if self.find(WEIGHTS) is None and (index := self.find(INDEX)):
+            self.index = _read_index(index)
             names = sorted(set(self.index["weight_map"].values()))
-        else:
-            names = [WEIGHTS]
         self.files = {name: self._needed(name) for name in names}
         """The file of each name."""
 
@@ -66,20 +92,41 @@ class BaseFiles:
         return None if found is None else Path(found)
 
     def _needed(self, name: str) -> Path:
-        if (found := self.find(name)) is None:
-            raise MendableError(
-                f"the base has no {name}: merging reads and writes safetensors files",
-                self.path,
-                "load it with transformers and save_pretrained it into a folder, then name that folder",
+        if (found := self.find(name)) is not None:
+            return found
+        what, fix = (
+            f"the base has no {WEIGHTS}, and no {INDEX}",
+            "check the id or folder, and download all of its files",
+        )
+        if self.index is not None:
+            what = f"{INDEX} names {name}, which is missing"
+        elif pickle := next((name for name in PICKLES if (Path(self.path) / name).is_file()), None):
+            what = f"the weights are in pickle files ({pickle}), which can run code when they are loaded"
+            fix = (
+                "convert a model that you trust: AutoModelForImageTextToText.from_pretrained(folder, "
+                "use_safetensors=False).save_pretrained(new_folder), and copy its processor's files"
             )
-        return found
+        raise MendableError(what, self.path, fix)
+
+    def check(self, quantized: bool = False) -> None:
+        """Compare every file's header with its size and the index; raise `MendableError` at a fault.
+
+        ``quantized``: the files hold a quantized model, whose weights may be integers.
+        """
+        here, named = self.place, self.index["weight_map"].keys() if self.index else ()
+        if lacking := sorted(set(named) - here.keys()):
+            what = f"{INDEX} names {len(lacking)} tensors that no file holds: {', '.join(lacking[:3])}"
+            raise MendableError(what, self.path, REPLACE)
+        for key, name in here.items() if not quantized else ():
+            part = self._opened[name].get_slice(key)
+            if part.get_dtype().startswith(("I", "U")) and len(part.get_shape()) > 1:
+                what = f"{key} holds integers ({part.get_dtype()}), and config.json names no quantization"
+                raise MendableError(what, str(self.files[name]), "save the weights as bfloat16 or float32")
 
     @cached_property
     def _opened(self) -> dict[str, Any]:
-        from safetensors import safe_open
-
         # not mapped into memory: pages that were read would stay, and add up to the whole model
-        return {name: safe_open(path, "pt", backend="pread") for name, path in self.files.items()}
+        return {name: open_tensors(path, backend="pread") for name, path in self.files.items()}
 
     @cached_property
     def place(self) -> dict[str, str]:
@@ -99,6 +146,21 @@ class BaseFiles:
     def largest(self) -> int:
         """Bytes of the largest file."""
         return max(path.stat().st_size for path in self.files.values())
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    index: dict[str, Any] = read_json(path, dict)
+    files = index.get("weight_map")
+    if not isinstance(files, dict) or not files or not all(_is_name(name) for name in files.values()):
+        what = "expected weight_map to name a file next to the index for each tensor"
+        raise MendableError(f"{path.name}: {what}, got {files!r:.100}", str(path), REPLACE)
+    if not isinstance(index.get("metadata"), dict):
+        raise MendableError(f"{path.name}: metadata is missing, which transformers reads", str(path), REPLACE)
+    return index
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
 
 
 class Translation:
@@ -135,9 +197,11 @@ class Translation:
         self._kept_precise = model._get_dtype_plan(dtype)
 
     def by_file(self) -> Iterator[tuple[str, list[Unit]]]:
-        """(file, the units that begin in it) for every file."""
-        for file in self.base.files:
-            yield file, [unit for unit in self.units if self.base.place[unit.keys[0]] == file]
+        """(file, the units whose first file it is) for every file, in order."""
+        order = {file: number for number, file in enumerate(self.base.files)}
+        first = [min(order[self.base.place[key]] for key in unit.keys) for unit in self.units]
+        for file, number in order.items():
+            yield file, [unit for unit, begins in zip(self.units, first, strict=True) if begins == number]
 
     def precision(self, name: str) -> torch.dtype:
         """What transformers loads a tensor of the model in."""

@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile, ZipFile
 
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import open_tensors, read_json, read_tensors, readable
 from mlplora_vlm.kinds import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import Trainer
 
-ADAPTER_FILE = "adapter_model.safetensors"
-"""PEFT's name."""
+ADAPTER_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+"""PEFT's names."""
+
+
+SCHEDULE = "scheduler.json"
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None.
+    """The newest checkpoint whose files are all whole, or None; prints which newer ones are skipped and why."""
+    numbered = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*") if _is_checkpoint(path)}
+    for _, path in sorted(numbered.items(), reverse=True):
+        try:
+            check_checkpoint(path)
+        except MendableError as error:
+            print(f"skipping {path}: {error.what} ({error.where})", flush=True)
+        else:
+            return path
+    return None
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.is_dir() and re.fullmatch(r"checkpoint-\d+", path.name) is not None
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise `MendableError` unless every file that resuming reads is there, and as long as its own header says.
 
     The Trainer writes ``trainer_state.json`` last on its first process, and each process its optimizer and random
     states: a run that was killed while it saved lacks one of them.
     """
+    from mlplora_vlm.adapter_file import read_config
     from mlplora_vlm.states import saved_processes
 
-    def step(path: Path) -> int:
-        return int(path.name.removeprefix("checkpoint-"))
-
-    for path in sorted(folder.glob("checkpoint-*"), key=step, reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            if len(list(path.glob("rng_state*.pth"))) == saved_processes(path):
-                return path
-        except (OSError, ValueError, MendableError):
-            continue
-    return None
+    if not isinstance(read_json(path / "trainer_state.json", dict).get("global_step"), int):
+        raise MendableError("trainer_state.json has no global_step", str(path / "trainer_state.json"))
+    read_json(path / SCHEDULE, dict)
+    read_config(path, checkpoint=True)
+    open_tensors(path / ADAPTER_FILE)
+    processes, random_states = saved_processes(path), sorted(path.glob("rng_state*.pth"))
+    if len(random_states) != processes:
+        raise MendableError(f"{len(random_states)} of {processes} random states (rng_state*.pth) are there", str(path))
+    for file in random_states:
+        with readable(file):
+            try:
+                whole = ZipFile(file).testzip() is None  # what torch.save writes
+            except BadZipFile:
+                whole = False
+        if not whole:
+            raise MendableError(f"{file.name} is damaged", str(file))
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
-    """`load_tensors` from an adapter folder."""
-    from safetensors.torch import load_file
+    """`load_tensors` from the adapter folder of a checkpoint."""
+    from mlplora_vlm.adapter_file import read_adapter
 
-    load_tensors(model, load_file(folder / ADAPTER_FILE), str(folder / ADAPTER_FILE))
+    load_tensors(model, read_adapter(folder, checkpoint=True).tensors, str(folder / ADAPTER_FILE))
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -91,13 +119,11 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     trainer.save_model(str(folder))
     if not trainer.is_world_process_zero():
         return
-    from safetensors.torch import load_file
-
     from mlplora_vlm.start import onto_original_base
 
     if start := getattr(trainer.model, "adapter_start", None):
         onto_original_base(folder, start)
-    tensors = load_file(folder / ADAPTER_FILE)
+    tensors = read_tensors(folder / ADAPTER_FILE)
     bad = [name for name, tensor in tensors.items() if tensor.numel() == 0 or not tensor.isfinite().all()]
     if bad or not tensors:
         raise MendableError(

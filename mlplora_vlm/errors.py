@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -35,6 +36,25 @@ class MendableErrors(MendableError):
     def __init__(self, errors: Iterable[MendableError]) -> None:
         self.errors = list(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
+
+
+@contextmanager
+def library_errors(what: str, where: str, fix: str) -> Iterator[None]:
+    """Raise any error of a library inside the block as a `MendableError`: ``what`` and the library's own reason."""
+    try:
+        yield
+    except MendableError:
+        raise
+    except Exception as error:
+        raise MendableError(f"{what}: {reason(error)}", where, fix) from error
+
+
+def reason(error: BaseException, length: int = 300) -> str:
+    """The error's text on one line, cut to ``length``, after its type where the text alone says little."""
+    text = " ".join(str(error).split())
+    if not text or isinstance(error, LookupError | AttributeError | TypeError):
+        text = f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if len(text) <= length else f"{text[:length]} …"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.collapse import tensors_digest
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import read_json, read_tensors, replaced_folder, write_json
 
 if TYPE_CHECKING:
     from mlplora_vlm.attach import AdapterSection
@@ -38,14 +38,13 @@ def settings_of(adapter: AdapterSection, train: TrainSection) -> dict[str, Any]:
 def keep_generator(checkpoint: Path, adapter: Path, settings: dict[str, Any]) -> Path:
     """Copies the generator's part of a checkpoint beside the adapter that was collapsed from it.
 
-    Raises `MendableError` where the checkpoint lacks files, or holds another adapter than that.
+    Raises `MendableError` where the checkpoint lacks files or holds another adapter than that, and where the folder
+    for it is not empty.
     """
-    from safetensors.torch import load_file
-
     from mlplora_vlm.states import state_files
 
     files = state_files(checkpoint)
-    digests = [tensors_digest(load_file(folder / ADAPTER_FILE)) for folder in (checkpoint, adapter)]
+    digests = [tensors_digest(read_tensors(folder / ADAPTER_FILE)) for folder in (checkpoint, adapter)]
     if digests[0] != digests[1]:
         raise MendableError(
             "the checkpoint's generator made another adapter than the one that was collapsed",
@@ -53,14 +52,10 @@ def keep_generator(checkpoint: Path, adapter: Path, settings: dict[str, Any]) ->
             "collapse the checkpoint itself: give its folder",
         )
     out = beside(adapter)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for file in files:
-        shutil.copyfile(file, part / file.name)
-    write_json(part / TOLD, {"adapter_sha256": digests[1], "settings": settings})
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replaced_folder(out) as part:
+        for file in files:
+            shutil.copyfile(file, part / file.name)
+        write_json(part / TOLD, {"adapter_sha256": digests[1], "settings": settings})
     return out
 
 
@@ -71,17 +66,16 @@ def kept_generator(adapter: AdapterSection, train: TrainSection) -> Path | None:
     """
     if adapter.init_from is None or not adapter.generated:
         return None
-    from safetensors.torch import load_file
-
     folder = Path(adapter.init_from).expanduser()
     kept = beside(folder)
     if not (kept / TOLD).is_file():
         return None
-    told, here = read_json(kept / TOLD), settings_of(adapter, train)
+    told, here = read_json(kept / TOLD, dict), settings_of(adapter, train)
+    made, settings = told.get("adapter_sha256"), told.get("settings")
     without = f"or move {kept} away, and a new generator is drawn around the adapter"
-    if told["adapter_sha256"] != tensors_digest(load_file(folder / ADAPTER_FILE)):
+    if not isinstance(settings, dict) or made != tensors_digest(read_tensors(folder / ADAPTER_FILE)):
         raise MendableError("the generator beside the adapter belongs to another one", str(kept), without)
-    differing = [f"{key} is {value!r} there and {here.get(key)!r} here" for key, value in told["settings"].items()
+    differing = [f"{key} is {value!r} there and {here.get(key)!r} here" for key, value in settings.items()
                  if here.get(key) != value]  # fmt: skip
     if differing:
         raise MendableError(

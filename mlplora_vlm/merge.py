@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlplora_vlm.adapter_folder import fitted
+from mlplora_vlm.adapter_file import ADAPTER_TENSOR, ROOT
+from mlplora_vlm.adapter_folder import MARK, fitted
 from mlplora_vlm.base_files import INDEX, BaseFiles, Translation, Unit
 from mlplora_vlm.checkpoint import ADAPTER_FILE, saved_name
 from mlplora_vlm.collapse import tensors_digest
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import open_tensors, read_json, read_tensors, replaced_folder, write_json
 from mlplora_vlm.load import ModelSection, load_processor, resolve_dtype
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor, nn
     from transformers import PreTrainedConfig
-
-MARK = "merged_adapter"
-"""Key of a merged model's config.json: what was merged into it.  transformers keeps unknown keys when it saves."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +57,27 @@ def merge(
     ``path`` is the base's folder or hub id.  Files and tensors have the base's own names, and the precision of
     ``settings``.  LoRA's weight is W + (alpha / r)·B·A; a module that was trained in full takes its original's place.
     For a 4-bit base W is what its 4 bits say (see `MergeSection`).  Returns the merged layers, the modules in full, and
-    the size in bytes.  Raises `MendableError` for a base that is no plain model or holds this adapter already.
+    the size in bytes.  Raises `MendableError` for a base that is no plain model or holds this adapter already, and
+    where ``out`` is a folder with anything in it.
     """
     from safetensors.torch import save_file
 
     give_back_at_once()
     merging = Merging(path, settings, adapter, choice)
     base = merging.base
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     place: dict[str, str] = {}
     size = 0
-    for file, tensors in merging.files():
-        save_file(tensors, part / file, metadata={"format": "pt"})
-        place |= dict.fromkeys(tensors, file)
-        size += sum(tensor.nbytes for tensor in tensors.values())
-        del tensors  # before the next file's are made
-    if base.index:
-        told = {**base.index.get("metadata", {}), "total_size": size}
-        write_json(part / INDEX, {"metadata": told, "weight_map": dict(sorted(place.items()))})
-    mark = {"sha256": merging.adapted.digest, "base": merging.onto}
-    _write_settings(base, settings, part, str(merging.dtype).removeprefix("torch."), mark)
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replaced_folder(out) as part:
+        for file, tensors in merging.files():
+            save_file(tensors, part / file, metadata={"format": "pt"})
+            place |= dict.fromkeys(tensors, file)
+            size += sum(tensor.nbytes for tensor in tensors.values())
+            del tensors  # before the next file's are made
+        if base.index:
+            told = {**base.index.get("metadata", {}), "total_size": size}
+            write_json(part / INDEX, {"metadata": told, "weight_map": dict(sorted(place.items()))})
+        mark = {"sha256": merging.adapted.digest, "base": merging.onto}
+        _write_settings(base, settings, part, str(merging.dtype).removeprefix("torch."), mark)
     return {
         "layers": len(merging.adapted.layers),
         "full": len(merging.adapted.full),
@@ -100,7 +95,6 @@ def check_tensors(
     Raises `MendableError`, naming them, where a tensor is missing, too many, or not the same to the bit.
     """
     import torch
-    from safetensors import safe_open
 
     wrong: list[str] = []
     count = 0
@@ -108,7 +102,7 @@ def check_tensors(
         if not (merged / file).is_file():
             wrong += tensors
             continue
-        with safe_open(merged / file, "pt", backend="pread") as written:
+        with open_tensors(merged / file, backend="pread") as written:
             names = set(written.keys())
             wrong += sorted(names ^ tensors.keys())
             for name in sorted(names & tensors.keys()):
@@ -154,7 +148,7 @@ class Merging:
 
         from mlplora_vlm.meta import meta_model
 
-        self.base, self.dtype = base_of(path, settings, adapter), resolve_dtype(settings.dtype)
+        self.base, self.dtype = base_of(path, settings), resolve_dtype(settings.dtype)
         options = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
         config = AutoConfig.from_pretrained(path, **options)
         four_bit = settings.quantization != "none" and (choice or MergeSection()).base == "dequantized"
@@ -186,10 +180,8 @@ class Merging:
         return self.translation.to_files(unit, {n: self.adapted.merged(n, tensor) for n, tensor in tensors.items()})
 
 
-def base_of(path: str, settings: ModelSection, adapter: Path) -> BaseFiles:
-    """The base's files; raises `MendableError` unless the adapter can be merged into them."""
-    from safetensors.torch import load_file
-
+def base_of(path: str, settings: ModelSection) -> BaseFiles:
+    """The base's files; raises `MendableError` unless adapters can be merged into them."""
     if (Path(path) / "adapter_config.json").exists():
         raise MendableError("the base is itself an adapter folder", path, "name the full model in model.id")
     base = BaseFiles(path, settings.revision)
@@ -201,14 +193,6 @@ def base_of(path: str, settings: ModelSection, adapter: Path) -> BaseFiles:
             path,
             "name the model that they were made from in model.id, with model.quantization=nf4 for a 4-bit base",
         )
-    if mark := config.get(MARK):
-        told = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-        if mark.get("sha256") == tensors_digest(load_file(adapter / ADAPTER_FILE)) or told != settings.id:
-            raise MendableError(
-                "an adapter has been merged into this base already, and this one was not trained on the result",
-                path,
-                f"merge into the model that the adapter was trained on ({told}); a merged model is used as it is",
-            )
     return base
 
 
@@ -216,32 +200,30 @@ class Adapted:
     """The adapter on a model without weights: weights are handed in one by one and come back merged."""
 
     def __init__(self, model: Any, adapter: Path) -> None:
-        import torch
         from peft.tuners.tuners_utils import BaseTunerLayer
         from peft.utils.other import ModulesToSaveWrapper
-        from safetensors.torch import load_file
 
-        tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
-        tied |= set((getattr(model, "all_tied_weights_keys", {}) or {}).values())
+        ties = getattr(model, "all_tied_weights_keys", {}) or {}
         tuned, tensors = fitted(model, adapter)
-        self.digest = tensors_digest(load_file(adapter / ADAPTER_FILE))
+        self.digest = tensors_digest(read_tensors(adapter / ADAPTER_FILE))
         _fill(tuned, tensors)
         root = tuned.get_base_model()
         self.layers = {name: m for name, m in root.named_modules() if isinstance(m, BaseTunerLayer)}
         """PEFT's adapted layers, by the name that the model has for them without an adapter."""
         self.full = {name: m for name, m in root.named_modules() if isinstance(m, ModulesToSaveWrapper)}
         """Modules that were trained in full, by the same."""
-        self._in_full: dict[str, torch.Tensor] = {
-            f"{name}.{inner}": tensor
-            for name, wrapper in self.full.items()
-            for inner, tensor in wrapper.modules_to_save["default"].state_dict().items()
+        self._own = {
+            name.removeprefix(ROOT).replace(".base_layer.", "."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(ROOT) and not ADAPTER_TENSOR.search(name)
         }
-        self._left = {f"{name}.weight" for name in self.layers} | set(self._in_full)
-        if shared := sorted(self._left & tied):
+        """What takes the place of the model's own tensors: of modules in full, trained biases, embeddings."""
+        self._left = {f"{name}.weight" for name in self.layers} | set(self._own)
+        if shared := sorted(self._left & {*ties, *ties.values()}):
             raise MendableError(
-                f"{shared[0]} shares its weight with another layer, which a merge would change too",
+                f"{shared[0]} shares its weight with another layer (tie_word_embeddings): a merge would change both",
                 str(adapter),
-                "adapt layers of the language model, the projector or the vision tower instead",
+                "use base and adapter unmerged, or adapt layers of the language model, projector or vision tower alone",
             )
 
     def merged(self, name: str, weight: Tensor) -> Tensor:
@@ -249,9 +231,9 @@ class Adapted:
         if name not in self._left:
             return weight
         self._left.remove(name)
-        if name in self._in_full:
-            return self._in_full[name].to(weight.dtype)
-        return merged_weight(self.layers[name.removesuffix(".weight")], weight)
+        weight = self._own.get(name, weight).to(weight.dtype)
+        layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+        return weight if layer is None else merged_weight(layer, weight)
 
     def check_all_merged(self, base: BaseFiles) -> None:
         """Raises `MendableError` where the base had no tensor for a layer of the adapter."""

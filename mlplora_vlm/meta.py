@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import library_errors
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +22,7 @@ def meta_model(config: PreTrainedConfig, dtype: torch.dtype | None = None) -> Pr
     from transformers import AutoModelForImageTextToText
 
     precision = {} if dtype is None else {"dtype": dtype}
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForImageTextToText.from_config(config, **precision)
-    except ValueError as error:
-        raise MendableError(
-            f"model_type {config.model_type!r} is no image-text-to-text model of transformers",
-            "model.id",
-            str(error).splitlines()[0],
-        ) from error
+    what = f"no image-text-to-text model can be built of config.json (model_type {config.model_type!r})"
+    with library_errors(what, "model.id", "copy config.json from the model as it was published"), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForImageTextToText.from_config(config, **precision)
     return model

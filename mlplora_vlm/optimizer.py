@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.generator import BY_ROW, generate, hidden_units, new_generator
+from mlplora_vlm.generator import BY_ROW, TRAINED, Generator, generate, hidden_units, new_generator
 from mlplora_vlm.inner import SETTINGS, inner_optimizer
 from mlplora_vlm.kinds import HEADS
 from mlplora_vlm.layers import GeneratedLayer, PlainGroup, State, cut
@@ -197,6 +197,8 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
             return self.layers[name]
         share, saved = share_of(params, _numels(group), self.zero_stage), self._saved.pop(name, None)
         if saved is not None:
+            if group["heads"] is not None:
+                self._check_saved(name, saved["generator"])
             saved = cut(saved, share.rows, name)
         if group["heads"] is None:
             plain = PlainGroup(name, params, share, self._plain_inner)
@@ -218,6 +220,20 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
             layer.keep(_flat(params))
         self.layers[name] = layer
         return layer
+
+    def _check_saved(self, name: str, saved: Generator) -> None:
+        """Raise `MendableError` unless a layer's saved generator has the sizes of this optimizer's."""
+        hidden, z_dim = self.generator["hidden"], self.generator["z_dim"]
+        wanted = {"z": [z_dim], "W1": [hidden, z_dim], "c1": [hidden]}
+        found = {part: list(saved[part].shape) for part in wanted if part in saved}
+        if missing := [part for part in TRAINED if part not in saved]:
+            raise MendableError(f"the checkpoint lacks {', '.join(missing)} of this layer's generator", name)
+        if found != wanted:
+            raise MendableError(
+                f"the checkpoint's generator has the shapes {found}, this optimizer's has {wanted}",
+                name,
+                "use the hidden and z_dim that it was trained with",
+            )
 
     def _start(self, group: dict[str, Any], rows: Tensor) -> dict[str, Tensor]:
         """The rows of a new generator that this process owns; the tensors still hold their start."""
@@ -303,14 +319,27 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         The states may come from another share of the rows (see `mlplora_vlm.layers.joined`).  Raises `MendableError`
         where the layers are not the same.
         """
-        names = [group["name"] for group in self.param_groups]
-        saved_names = [group["name"] for group in state_dict["param_groups"]]
+        groups = state_dict.get("param_groups")
+        if "state" not in state_dict or not isinstance(groups, list) or any("name" not in group for group in groups):
+            raise MendableError(
+                "the state is not that of generators: it has no groups with names, one for each layer",
+                fix="load what state_dict() of a GeneratedAdapterOptimizer returned",
+            )
+        names, saved_names = [group["name"] for group in self.param_groups], [group["name"] for group in groups]
         if names != saved_names:
             raise MendableError(
                 f"the checkpoint's {len(saved_names)} layers are not this model's {len(names)}",
                 fix=f"differing: {sorted(set(names) ^ set(saved_names))[:6] or 'their order'}",
             )
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            shapes, own = ([[*shape] for shape in one.get("shapes") or ()] for one in (saved, group))
+            if shapes != own:
+                raise MendableError(
+                    f"the checkpoint's tensors of this layer have the shapes {shapes}, the model's have {own}",
+                    group["name"],
+                    "attach the adapter with the rank that it was trained with, or train from the start",
+                )
+        for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "shapes")})
         saved_states = state_dict["state"]
         self.layers, self._saved = {}, dict(saved_states) if isinstance(saved_states, dict) else saved_states

@@ -101,6 +101,10 @@ def check_quantized(model: PreTrainedModel, card: FamilyCard, settings: ModelSec
         state = getattr(layer.weight, "quant_state", None)  # 4-bit weights' alone
         kind = state.quant_type if state else "int8"
         nested = bool(state and state.nested)
+        shape, wanted = tuple(state.shape if state else layer.weight.shape), (layer.out_features, layer.in_features)
+        if shape != wanted:  # transformers compares the shapes of all other weights
+            fix = "use weights and config.json of the same model"
+            raise MendableError(f"{name}.weight has shape {shape}, expected {wanted}", "model.id", fix)
         if kind != settings.quantization or (four_bit and nested != settings.double_quantization):
             raise MendableError(
                 f"the layer is {kind}{', double-quantised' * nested} and not as asked",

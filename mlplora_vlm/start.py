@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplora_vlm.checkpoint import ADAPTER_FILE
+from mlplora_vlm.adapter_file import PICKLE, PLAIN_STARTS, SavedAdapter, read_adapter, read_config
+from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, write_json
+from mlplora_vlm.files import read_tensors, write_json
 from mlplora_vlm.kinds import KINDS, kind_of
 
 if TYPE_CHECKING:
@@ -25,32 +26,27 @@ if TYPE_CHECKING:
 
     from mlplora_vlm.attach import AdapterSection
 
-CONFIG_FILE, START_FILE = "adapter_config.json", "start.safetensors"
-PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
-"""PEFT's ``init_lora_weights`` that leave the base weights alone."""
+START_FILE = "start.safetensors"
 LORA_A, LORA_B = (f".{ending}" for ending in KINDS["pissa"].tensors)
 ROUNDING = 1e-2
 """Largest relative difference of two computations of one start: bfloat16's 2⁻⁸, with room; another base's is near 1."""
 
 
-def check_init_from(settings: AdapterSection) -> None:
+def check_init_from(settings: AdapterSection) -> SavedAdapter:
     """Raises `MendableError` unless ``settings.init_from`` is a PEFT folder of the very adapter that is attached.
 
-    Reads adapter_config.json alone: the tensors' names are compared once there is a model.
+    The layers are compared once there is a model.
     """
     assert settings.init_from is not None
     folder, kind = Path(settings.init_from).expanduser(), KINDS[settings.kind]
     missing = [name for name in (CONFIG_FILE, ADAPTER_FILE) if not (folder / name).is_file()]
-    if missing:
+    if missing and not (folder / PICKLE).is_file():
         raise MendableError(
             f"{folder} holds no PEFT adapter in safetensors ({' and '.join(missing)} missing)",
             "adapter.init_from",
             "give a folder such as out/…/adapter",
         )
-    try:
-        config = read_json(folder / CONFIG_FILE)
-    except ValueError as error:
-        raise MendableError(f"{CONFIG_FILE} is not JSON: {error}", str(folder / CONFIG_FILE)) from None
+    config = read_config(folder, checkpoint=True)
     here: dict[str, Any] = {"kind": settings.kind}
     there: dict[str, Any] = {"kind": kind_of(config) or config.get("peft_type")}
     for key, name in kind.names.items():
@@ -70,6 +66,7 @@ def check_init_from(settings: AdapterSection) -> None:
             f"adapter.init_from {folder}",
             "set the adapter section as that folder has it",
         )
+    return read_adapter(folder, checkpoint=True)
 
 
 def go_on_from(model: PeftModel, folder: Path, settings: AdapterSection) -> None:
@@ -79,13 +76,11 @@ def go_on_from(model: PeftModel, folder: Path, settings: AdapterSection) -> None
     the folder holds another adapter, or tensors of other layers.
     """
     import torch
-    from safetensors.torch import load_file
 
-    from mlplora_vlm.adapter_folder import with_present_names
+    from mlplora_vlm.adapter_folder import placed
     from mlplora_vlm.checkpoint import load_tensors
 
-    check_init_from(settings)
-    tensors = with_present_names(model, model.peft_config["default"], load_file(folder / ADAPTER_FILE))
+    _, tensors = placed(model, check_init_from(settings))
     for name in KINDS[settings.kind].shared:
         part = name.rpartition(".")[2]
         made = getattr(model.base_model, part)["default"]
@@ -126,7 +121,7 @@ def keep_start(model: PeftModel, folder: Path, write: bool) -> None:
     Does nothing for a model whose base weights are as they were.  ``write``: whether this process writes.
     Raises `MendableError` where the start is not the one that the folder's training began with.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     start: dict[str, Tensor] | None = getattr(model, "adapter_start", None)
     if start is None:
@@ -139,7 +134,7 @@ def keep_start(model: PeftModel, folder: Path, write: bool) -> None:
             save_file(start, part)
             part.replace(file)
         return
-    kept = load_file(file)
+    kept = read_tensors(file)
     layers = [name.removesuffix(LORA_A) for name in start if name.endswith(LORA_A)]
     odd = sorted(start.keys() ^ kept.keys()) or [layer for layer in layers if not _close(layer, start, kept)]
     if odd:
@@ -170,9 +165,17 @@ def _norm_of_product(B: Tensor, A: Tensor) -> Tensor:
 def onto_original_base(folder: Path, start: dict[str, Tensor]) -> None:
     """Rewrites a saved adapter folder: a stock LoRA of twice the rank, on the base as it was before its start."""
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    tensors, config = load_file(folder / ADAPTER_FILE), read_json(folder / CONFIG_FILE)
+    adapter = read_adapter(folder, checkpoint=True)
+    tensors, config = adapter.tensors, adapter.config
+    odd = [name for name, first in start.items() if name not in tensors or tensors[name].shape != first.shape]
+    if odd:
+        raise MendableError(
+            f"the start is another adapter's: {len(odd)} of its {len(start)} tensors do not fit, such as {odd[0]}",
+            str(folder / ADAPTER_FILE),
+            f"take the {START_FILE} of the training that wrote this checkpoint",
+        )
     for name, first in start.items():
         sign, dim = (1, 0) if name.endswith(LORA_A) else (-1, 1)
         tensors[name] = torch.cat([tensors[name], sign * first.to(tensors[name])], dim).contiguous()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, MutableMapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,13 @@ import torch
 from torch import Tensor
 
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import open_tensors, parse_json
 from mlplora_vlm.layers import State, joined
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
 from mlplora_vlm.sharding import rank_and_world
 
 SEPARATOR = "|"
+OTHER_CHECKPOINT = "resume from another checkpoint of the same training"
 
 
 def save_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str, sharded: bool) -> None:
@@ -41,8 +42,23 @@ def save_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str,
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"optimizer-{rank + 1:05d}-of-{world:05d}.safetensors"
     part = file.with_suffix(".part")
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, part, {"state": json.dumps(told)})
+    save_file(_apart(tensors), part, {"state": json.dumps(told)})
     part.replace(file)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in memory of its own, as safetensors wants them.
+
+    bitsandbytes gives all of its 8-bit states the same table of values (``qmap1``, ``qmap2``: 1 KiB each).
+    """
+    apart: dict[str, Tensor] = {}
+    owners: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if storage in owners else tensor
+        owners.add(storage)
+    return apart
 
 
 def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str, settings: bool = True) -> None:
@@ -56,17 +72,24 @@ def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str,
     told = _told(files[0])
     same = told["layout"] == layout and told["processes"] == processes
     mine = [files[rank if len(files) > 1 else 0]] if same else files
-    groups = told["param_groups"] if settings else [{"name": group["name"]} for group in told["param_groups"]]
+    groups = told["param_groups"]
+    if not settings:
+        groups = [{key: group.get(key) for key in ("name", "shapes")} for group in groups]
     optimizer.load_state_dict({"param_groups": groups, "state": SavedStates(mine)})
 
 
 def state_files(folder: Path) -> list[Path]:
     """All processes' files in order; raises `MendableError` unless every one of them is there."""
     files = sorted(folder.glob("optimizer-*-of-*.safetensors"))
-    wanted = int(files[0].stem.rpartition("-")[2]) if files else 1
-    if len(files) != wanted:
+    number = files[0].stem.rpartition("-")[2] if files else "00001"
+    wanted = (
+        [f"optimizer-{rank + 1:05d}-of-{number}.safetensors" for rank in range(int(number))]
+        if number.isdecimal()
+        else []
+    )
+    if [file.name for file in files] != wanted:
         raise MendableError(
-            f"{len(files)} of {wanted} optimizer files are there",
+            f"{len(files)} of {len(wanted)} optimizer files are there",
             str(folder),
             "copy the files of all processes into the folder, or resume from another checkpoint",
         )
@@ -74,8 +97,8 @@ def state_files(folder: Path) -> list[Path]:
 
 
 def saved_processes(folder: Path) -> int:
-    """The number of processes that wrote a checkpoint."""
-    return int(_told(state_files(folder)[0])["processes"])
+    """The number of processes that wrote a checkpoint; raises `MendableError` unless all their files are whole."""
+    return {int(_told(file)["processes"]) for file in state_files(folder)}.pop()
 
 
 class SavedStates(MutableMapping[str, State]):
@@ -92,15 +115,14 @@ class SavedStates(MutableMapping[str, State]):
             return self._set[name]
         if name not in self._names:
             raise KeyError(name)
-        from safetensors import safe_open
-
         states = []
-        with ExitStack() as stack:
-            for file, values in zip(self.files, self._values, strict=True):
-                opened = stack.enter_context(safe_open(file, "pt"))
-                begin = name + SEPARATOR
+        for file, values in zip(self.files, self._values, strict=True):
+            begin = name + SEPARATOR
+            with open_tensors(file) as opened:
                 tensors = {k.removeprefix(begin): opened.get_tensor(k) for k in opened.keys() if k.startswith(begin)}  # noqa: SIM118
-                states.append(_nested(tensors | values[name]))
+            if "rows" not in tensors or not isinstance(values.get(name), dict):
+                raise MendableError(f"{file.name} lacks a part of the layer {name}", str(file), OTHER_CHECKPOINT)
+            states.append(_nested(tensors | values[name]))
         return joined(states)
 
     def __setitem__(self, name: str, state: State) -> None:
@@ -119,10 +141,16 @@ class SavedStates(MutableMapping[str, State]):
 
 
 def _told(file: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as opened:
-        return json.loads(opened.metadata()["state"])
+    """What `save_states` wrote into the file's header; raises `MendableError` where the file is not such a one."""
+    with open_tensors(file) as opened:
+        header = opened.metadata() or {}
+    told = parse_json(header.get("state", "null").encode(), file)
+    types = {"layout": str, "processes": int, "param_groups": list, "values": dict}
+    if not isinstance(told, dict) or any(not isinstance(told.get(key), kind) for key, kind in types.items()):
+        raise MendableError(
+            f"{file.name} is not a generator's state: its header lacks {', '.join(types)}", str(file), OTHER_CHECKPOINT
+        )
+    return told
 
 
 def _flatten(states: dict[str, State]) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:

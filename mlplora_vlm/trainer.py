@@ -15,13 +15,12 @@ import torch
 from accelerate.data_loader import BatchSamplerShard
 from transformers import SchedulerType, Trainer
 
-from mlplora_vlm.checkpoint import load_adapter
+from mlplora_vlm.checkpoint import SCHEDULE, load_adapter
 from mlplora_vlm.files import read_json, write_json
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
 from mlplora_vlm.sampler import LengthGroupedSampler
 from mlplora_vlm.states import load_states, save_states
 
-SCHEDULE = "scheduler.json"
 DECAY = 0.2
 """Share of the steps over which warmup_stable_decay decays."""
 
@@ -127,7 +126,7 @@ class GeneratedAdapterTrainer(Trainer):
             return
         assert self.lr_scheduler is not None
         load_states(self.generated, Path(checkpoint), self._layout)
-        self.lr_scheduler.load_state_dict(read_json(Path(checkpoint) / SCHEDULE))
+        self.lr_scheduler.load_state_dict(read_json(Path(checkpoint) / SCHEDULE, dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         assert isinstance(self.model, torch.nn.Module)

@@ -120,11 +120,12 @@ def model_config(recipe: Recipe) -> PreTrainedConfig:
         return kept
     from transformers import AutoConfig
 
+    if (folder := Path(name).expanduser()).is_dir():
+        from mlplora_vlm.load import load_config
+
+        return load_config(folder, recipe.model)
     try:
-        folder = Path(name).expanduser()
-        return AutoConfig.from_pretrained(
-            folder if folder.is_dir() else name, revision=recipe.model.revision or "main", local_files_only=True
-        )
+        return AutoConfig.from_pretrained(name, revision=recipe.model.revision or "main", local_files_only=True)
     except (OSError, ValueError) as error:
         raise MendableError(
             f"the configuration of {name} is neither kept here nor in the local cache",

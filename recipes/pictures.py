@@ -93,11 +93,14 @@ def offline_processor(model: ModelSection, config: PreTrainedConfig) -> FamilyPr
         return None
     from transformers import AutoProcessor
 
-    folder = Path(model.id).expanduser()
+    from mlplora_vlm.base_files import PROCESSOR
+    from mlplora_vlm.load import load_processor
+
+    if (folder := Path(model.id).expanduser()).is_dir():
+        here = any((folder / name).exists() for name in PROCESSOR)
+        return load_processor(folder, model) if here else None
     try:
-        stock = AutoProcessor.from_pretrained(
-            folder if folder.is_dir() else model.id, revision=model.revision or "main", local_files_only=True
-        )
+        stock = AutoProcessor.from_pretrained(model.id, revision=model.revision or "main", local_files_only=True)
     except (OSError, ValueError):
         return None
     return FamilyProcessor(stock, card_of(config))

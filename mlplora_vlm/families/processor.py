@@ -33,6 +33,11 @@ class FamilyProcessor:
         encode = self.card.encode
         return encode(self.stock, **inputs) if encode else self.stock(**inputs)
 
+    def render(self, chat: list[dict[str, Any]], add_generation_prompt: bool, **options: Any) -> str:
+        """The chat's text by the chat template, which gets the family's own options beside ``options``."""
+        options |= {**self.card.template_options, "add_generation_prompt": add_generation_prompt, "tokenize": False}
+        return str(self.stock.apply_chat_template(chat, **options))
+
     @property
     def placeholder(self) -> str:
         """What the chat template writes for a picture."""

@@ -13,12 +13,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mlplora_vlm.checkpoint import ADAPTER_FILE, last_checkpoint
+from mlplora_vlm.adapter_file import PLAIN_STARTS, read_config
+from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE, last_checkpoint
 from mlplora_vlm.collapse import ADAPTER_FILES, collapse
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json
-from mlplora_vlm.kept_generator import keep_generator, settings_of
-from mlplora_vlm.start import CONFIG_FILE, PLAIN_STARTS, START_FILE, onto_original_base
+from mlplora_vlm.files import read_tensors, refuse_foreign
+from mlplora_vlm.kept_generator import beside, keep_generator, settings_of
+from mlplora_vlm.start import START_FILE, onto_original_base
 from recipes.recipe import Recipe, load_resolved
 
 EXAMPLES = """\
@@ -40,17 +41,18 @@ def run(given: argparse.Namespace) -> int:
     trained = trained_folder(given.source)
     recipe = recipe_of(trained)
     base = given.base or (recipe.model.id if recipe else None)
-    base = base or read_json(trained / CONFIG_FILE).get("base_model_name_or_path")
+    base = base or read_config(trained, checkpoint=True).get("base_model_name_or_path")
     if not base:
         raise MendableError("nothing says which model the adapter belongs to", str(trained), "name it with --base")
-    if given.out.exists() and not {path.name for path in given.out.iterdir()} <= set(ADAPTER_FILES):
-        raise MendableError("the folder holds other things than an adapter", str(given.out), "choose another: --out")
+    refuse_foreign(given.out)
     if given.keep_generator and (recipe is None or not recipe.adapter.generated):
         raise MendableError(
             "there is no generator to keep, or nothing tells its settings (the run's resolved.yaml)",
             str(given.source),
             "leave --keep-generator out, or give a checkpoint in its run's folder",
         )
+    if given.keep_generator:
+        refuse_foreign(beside(given.out))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".collapse-", dir=given.out.parent) as scratch:
         plain = on_the_original_base(trained, Path(scratch) / "adapter")
@@ -58,6 +60,7 @@ def run(given: argparse.Namespace) -> int:
             raise MendableError(
                 "a PiSSA's generator fits its own start alone", str(trained), "leave --keep-generator out"
             )
+        _check_fit(plain, base, recipe)
         facts = collapse(plain, given.out, base)
     print(f"{facts['layers']} layers, {facts['parameters']:,} numbers, sha256 {facts['sha256']}: {given.out}")
     if given.keep_generator and recipe:
@@ -66,6 +69,20 @@ def run(given: argparse.Namespace) -> int:
             raise MendableError("the run has no whole checkpoint", str(trained.parent), "leave --keep-generator out")
         print(f"its generator: {keep_generator(checkpoint, given.out, settings_of(recipe.adapter, recipe.train))}")
     return 0
+
+
+def _check_fit(adapter: Path, base: str, recipe: Recipe | None) -> None:
+    """The adapter has every layer that it is to have, where the base's configuration is on this machine."""
+    from data_prep.demo.models import model_path
+    from mlplora_vlm.adapter_folder import check_fit
+    from mlplora_vlm.load import ModelSection
+
+    try:
+        path = model_path(base)
+    except MendableError:  # an embedded model whose packages are missing here
+        return
+    settings = recipe.model if recipe and recipe.model.id == base else ModelSection(base)
+    check_fit(path, settings, adapter, download=False)
 
 
 def trained_folder(source: Path) -> Path:
@@ -91,9 +108,7 @@ def recipe_of(trained: Path) -> Recipe | None:
 
 def on_the_original_base(trained: Path, scratch: Path) -> Path:
     """The folder itself, or of a checkpoint that fits a changed base (PiSSA) what a finished run would write."""
-    from safetensors.torch import load_file
-
-    if read_json(trained / CONFIG_FILE).get("init_lora_weights") in PLAIN_STARTS:
+    if read_config(trained, checkpoint=True).get("init_lora_weights") in PLAIN_STARTS:
         return trained
     start = trained.parent / START_FILE
     if not start.is_file():
@@ -105,5 +120,5 @@ def on_the_original_base(trained: Path, scratch: Path) -> Path:
     scratch.mkdir()
     for name in ADAPTER_FILES:
         shutil.copyfile(trained / name, scratch / name)
-    onto_original_base(scratch, load_file(start))
+    onto_original_base(scratch, read_tensors(start))
     return scratch

@@ -11,13 +11,13 @@ time.  With --out the file is kept up as the answers come: the same command agai
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from data_prep.prompts import PROMPTS
 from eval_harness.models import WORDS
+from mlplora_vlm.files import json_text
 from recipes.model_words import loaded, model_options
 
 EXAMPLES = """\
@@ -73,5 +73,5 @@ def run(given: argparse.Namespace) -> int:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
+        print(json_text(row))
     sys.stdout.flush()

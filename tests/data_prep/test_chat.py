@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from chat_processors import processors
 from PIL import Image
+from tiny_llava import build_processor
 
 from data_prep.chat import GENERATION, check_text, messages, prompt_text, render, special_tokens
+from data_prep.collate import PromptCollator
 from data_prep.example import PICTURE, Example
+from data_prep.labels import token_ids
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
@@ -190,3 +193,38 @@ def test_a_conversation_that_the_template_refuses_is_a_row_s_fault():
     processor = with_template("{{ raise_exception('no system turn here') }}")
     with pytest.raises(RowError, match="no system turn here"):
         render(processor, turns("a?", "a"))
+
+
+@pytest.mark.parametrize(
+    ("template", "fact"),
+    [
+        ("{{ raise_exception('never') }}", "never"),
+        ("{{ 1 / 0 }}", "zero"),
+        ("{{ messages[0].content + 'x' }}", "TypeError"),
+        ("{% for m in messages %}{{ m.role }}{% endfor %}", "0 picture placeholders for 1 pictures"),
+        ("{% for", "refuses"),
+    ],
+)
+def test_a_template_that_fails_on_a_row_rejects_that_row(template, fact):
+    processor, row = build_processor(), example()
+    processor.stock.chat_template = template
+    collator = PromptCollator(processor)
+    for attempt in (lambda: render(processor, messages(row, "as_written")), lambda: collator.text(row)):
+        with pytest.raises(RowError, match=fact) as error:
+            attempt()
+        assert error.value.reason == "template"
+    assert error.value.where == "row row/7"
+
+
+def test_a_text_that_the_tokenizer_cannot_read_rejects_its_row(monkeypatch):
+    processor = build_processor()
+    real = type(processor.tokenizer).__call__
+
+    def call(self, text, **options):
+        if any("odd" in one for one in text):
+            raise TypeError("TextEncodeInput must be a string")
+        return real(self, text, **options)
+
+    monkeypatch.setattr(type(processor.tokenizer), "__call__", call)
+    with pytest.raises(RowError, match="TextEncodeInput"):
+        token_ids(processor.tokenizer, ["plain", "odd"])

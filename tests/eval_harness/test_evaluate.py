@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_llava import build_model, build_processor
 
 from data_prep.example import Example
-from data_prep.rows import Rejected
+from data_prep.rows import Rejected, RowError
 from eval_harness import evaluate as module
 from eval_harness.controls import blank, picture_key, prior, shuffled
 from eval_harness.evaluate import evaluate
@@ -79,10 +79,12 @@ def test_finished_parts_are_reused_and_changed_ones_redone(model, processor, tmp
     real = LocalModel.answers
     monkeypatch.setattr(LocalModel, "answers", counted)
     assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path) == first and not asked
-    (tmp_path / "predictions-blank.jsonl").unlink()
-    assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
-    assert asked == ["shapes_test, blank pictures"]
-    asked.clear()
+    blank = tmp_path / "predictions-blank.jsonl"
+    for damage in (blank.unlink, lambda: blank.write_text('{"id": '), lambda: blank.write_text("")):
+        damage()
+        assert evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)["scores"] == first["scores"]
+        assert asked == ["shapes_test, blank pictures"]
+        asked.clear()
     with torch.no_grad():
         model.lm_head.weight.add_(1e-3)
     evaluate(LocalModel(model, processor, "tiny"), SETTINGS, tmp_path)
@@ -285,3 +287,43 @@ def test_verdict_compares_bounds():
 def test_verdict_is_withheld_without_a_category_or_controls():
     assert verdict(summary(0.9, 0.2), None)["status"] == "not judged"
     assert verdict(summary(0.9), "open")["status"] == "not judged"
+
+
+class Scripted:
+    """A model whose answers are given by the row's place; RowError for the row of ``broken``."""
+
+    name, digest = "scripted", "d"
+
+    def __init__(self, text, broken=None):
+        self.text, self.broken, self.asked = text, broken, []
+
+    def answers(self, examples, *options, **more):
+        for number, example in enumerate(examples):
+            if number == self.broken:
+                raise RowError("model", "logits are NaN", f"row {example.id}")
+            self.asked.append(example.id)
+            yield number, self.text
+
+    def prompt(self, example, prompt):
+        return prompt
+
+    def describe(self):
+        return {"name": self.name}
+
+
+def test_a_model_that_answers_nothing_is_reported_and_not_scored(tmp_path):
+    settings = EvalSection("shapes_test", limit=6, controls=())
+    for _ in range(2):  # whether or not its answers are there already
+        with pytest.raises(MendableError, match="6 answers are empty"):
+            evaluate(Scripted(""), settings, tmp_path)
+        assert not list(tmp_path.glob("*.json*"))
+    assert evaluate(Scripted("red"), replace(settings, limit=1), tmp_path / "one")["n"] == 1
+
+
+def test_a_row_that_cannot_be_answered_is_named_and_loses_no_other_answer(tmp_path):
+    settings = EvalSection("shapes_test", limit=6, controls=())
+    with pytest.raises(MendableError, match="NaN") as error:
+        evaluate(Scripted("red", broken=4), settings, tmp_path)
+    assert error.value.where.startswith("row shapes/test/") and not (tmp_path / "result.json").exists()
+    again = Scripted("red")
+    assert evaluate(again, settings, tmp_path)["n"] == 6 and len(again.asked) == 2

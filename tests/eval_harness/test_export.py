@@ -158,7 +158,7 @@ def test_unknown_forms_and_empty_folders_are_said(folder, tmp_path):
         export("vqav", tmp_path, tmp_path / "o.json")
     with pytest.raises(MendableError, match="no finished evaluation"):
         export("vqav2", tmp_path, tmp_path / "o.json")
-    with pytest.raises(MendableError, match="no rows"):
+    with pytest.raises(MendableError, match="is empty"):
         export("vqav2", folder(), tmp_path / "o.json")
 
 

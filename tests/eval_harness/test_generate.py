@@ -12,6 +12,7 @@ from tiny_llava import build_model, build_processor
 
 from data_prep.collate import PromptCollator
 from data_prep.example import Example
+from data_prep.rows import RowError
 from eval_harness.generate import answers, greedy, in_order
 from mlplora_vlm.errors import MendableError
 
@@ -180,3 +181,78 @@ def test_nothing_leaks_out_between_two_answers(model, processor, examples):
     for _ in answers(model, processor, examples, "short_answer", 2, 4, progress=False):
         assert model.training and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     model.eval()
+
+
+OWN = {
+    "num_return_sequences": 2,
+    "suppress_tokens": list(range(250)),
+    "begin_suppress_tokens": list(range(250)),
+    "forced_bos_token_id": 7,
+    "forced_eos_token_id": 7,
+    "bad_words_ids": [[number] for number in range(20, 250)],
+    "sequence_bias": [[[200], 90.0]],
+    "penalty_alpha": 0.6,
+    "guidance_scale": 3.0,
+    "num_beam_groups": 2,
+    "diversity_penalty": 0.5,
+    "watermarking_config": {"bias": 90.0},
+    "exponential_decay_length_penalty": [0, 90.0],
+    "renormalize_logits": True,
+    "min_length": 3000,
+    "max_time": 1e-9,
+    "stop_strings": ["a"],
+    "prompt_lookup_num_tokens": 2,
+    "cache_implementation": "static",
+    "return_dict_in_generate": True,
+    "output_scores": True,
+    "my_own_key": [1],
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_setting_of_the_model_s_own_has_a_say(model, processor, examples, name):
+    expected, kept = ask(model, processor, examples[:2], 2), model.generation_config
+    model.generation_config = type(kept)(eos_token_id=kept.eos_token_id)
+    setattr(model.generation_config, name, OWN[name])
+    try:
+        assert ask(model, processor, examples[:2], 2) == expected
+    finally:
+        model.generation_config = kept
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_model_that_computes_nothing_is_named_instead_of_answering_nothing(processor, examples, value):
+    broken = build_model(processor)
+    broken.lm_head.weight.data.fill_(value)
+    with pytest.raises(RowError, match="logits are NaN or all the same") as error:
+        ask(broken, processor, examples, 4)
+    assert error.value.where in {f"row {example.id}" for example in examples}
+    assert error.value.reason == "model" and "float32" in error.value.fix
+
+
+def test_a_row_that_the_model_fails_on_is_named(model, processor, examples, monkeypatch):
+    real = model.generate
+
+    def generate(**batch):
+        if (batch["input_ids"] == model.config.image_token_id).sum(1).max() > 4:  # a row of two images
+            raise ValueError("features and tokens do not match")
+        return real(**batch)
+
+    monkeypatch.setattr(model, "generate", generate)
+    with pytest.raises(RowError, match="do not match") as error:
+        ask(model, processor, examples, 9)
+    assert error.value.where in {"row 0", "row 4", "row 8"} and error.value.reason == "model"
+
+
+def test_a_row_that_the_processor_cannot_take_is_named(model, processor, examples, monkeypatch):
+    real = type(processor.stock).__call__
+
+    def call(self, text=None, **options):
+        if any("very small" in one for one in text):
+            raise IndexError("list index out of range")
+        return real(self, text=text, **options)
+
+    monkeypatch.setattr(type(processor.stock), "__call__", call)
+    with pytest.raises(RowError, match="IndexError: list index") as error:
+        PromptCollator(processor)(examples[:6])
+    assert (error.value.reason, error.value.where) == ("processor", "row 2")

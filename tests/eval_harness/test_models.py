@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import tiny_llava
 import torch
@@ -56,6 +60,73 @@ def test_mistakes_say_what_to_write(folders):
     with pytest.raises(MendableError, match="not named") as error, opened("http://localhost:1/v1", SECTION):
         pass
     assert "#NAME" in error.value.fix
+
+
+def without_processor(folders: Path, to: Path) -> Path:
+    to.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(folders / "adapter" / name, to / name)
+    return to
+
+
+def as_transformers_4(folder: Path) -> Path:
+    """A processor of smaller images and another template, in the files of that version."""
+    processor = tiny_llava.build_processor()
+    parts = {"preprocessor_config.json": processor.image_processor, "tokenizer": processor.tokenizer}
+    for part in parts.values():
+        part.save_pretrained(folder)
+    file = folder / "preprocessor_config.json"
+    settings = json.loads(file.read_text()) | {"image_mean": [0.25, 0.25, 0.25], "processor_class": "LlavaProcessor"}
+    file.write_text(json.dumps(settings))
+    (folder / "chat_template.jinja").write_text(processor.chat_template + "own")
+    return folder
+
+
+def test_an_adapters_own_processor_is_used_in_the_layout_of_transformers_4_too(folders, tmp_path):
+    adapter = as_transformers_4(without_processor(folders, tmp_path / "adapter"))
+    with opened(str(adapter), SECTION) as answerer:
+        processor = answerer.processor
+    assert processor.chat_template.endswith("own") and list(processor.image_processor.image_mean) == [0.25] * 3
+    with opened(str(without_processor(folders, tmp_path / "bare")), SECTION) as answerer:
+        assert not answerer.processor.chat_template.endswith("own")
+
+
+def test_a_tokenizer_alone_is_no_processor_and_said_so(folders, tmp_path, capsys):
+    adapter = as_transformers_4(without_processor(folders, tmp_path / "adapter"))
+    (adapter / "preprocessor_config.json").unlink()
+    with opened(str(adapter), SECTION) as answerer:
+        assert not answerer.processor.chat_template.endswith("own")
+    said = capsys.readouterr()
+    assert "tokenizer without image settings" in said.err and str(adapter) in said.err and not said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("preprocessor_config.json", "{", "preprocessor_config.json is not JSON"),
+        ("preprocessor_config.json", "{}", "own processor cannot be used"),
+        ("preprocessor_config.json", '{"processor_class": "No"}', "own processor cannot be used"),
+        ("preprocessor_config.json", '{"processor_class": "LlavaProcessor", "image_mean": 3, "size": "x"}', "own proc"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "tokenizer.json is a git-LFS pointer"),
+        ("tokenizer.json", "{}", "own processor cannot be used"),
+        ("tokenizer_config.json", "", "tokenizer_config.json is empty"),
+    ],
+)
+def test_a_broken_processor_is_named_before_any_weights_are_loaded(folders, tmp_path, monkeypatch, name, content, what):
+    adapter = as_transformers_4(without_processor(folders, tmp_path / "adapter"))
+    (adapter / name).write_text(content)
+    monkeypatch.setattr("mlplora_vlm.load.load_model", lambda *_: pytest.fail("the weights were loaded"))
+    with pytest.raises(MendableError, match=what) as error, opened(str(adapter), SECTION):
+        pass
+    assert str(adapter) in error.value.where
+
+
+def test_an_adapter_without_configuration_is_no_model(folders, tmp_path):
+    adapter = without_processor(folders, tmp_path / "adapter")
+    (adapter / "adapter_config.json").unlink()
+    for word in (str(adapter), f"{folders / 'base'}+{adapter}"):
+        with pytest.raises(MendableError, match=r"adapter_config.json is missing"), opened(word, SECTION):
+            pass
 
 
 def test_names_are_one_folder_each():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from data_prep.chat import check_text
 from data_prep.example import PICTURE, Example
 from data_prep.rows import Rejected, RowError
 from eval_harness.answer_file import AnswerFile
 from eval_harness.asked import asked, fitting
-from eval_harness.predict import Counts, predict, run_of
+from eval_harness.predict import ABOUT_MODEL, Counts, predict, run_of
 from mlplora_vlm.errors import MendableError
 
 
@@ -267,3 +269,67 @@ def test_files_of_something_else_are_left_alone(tmp_path, text):
     with pytest.raises(MendableError, match=r"no answers|not one of answers"):
         AnswerFile(path, "run")
     assert path.read_text() == text
+
+
+def test_half_of_a_surrogate_pair_costs_its_row_alone_wherever_it_stands(folder, tmp_path):
+    each = [
+        {"image": "b.png", "question": "what?", "id": "good"},
+        {"image": "b.png", "question": "half \ud83d of one", "id": "text"},
+        {"image": "b.png", "question": "what?", "id": "id \udc00"},
+    ]
+    found, out = asked([rows_file(folder, *each)]), tmp_path / "out/answers.jsonl"
+
+    class Strict(Echo):
+        def answers(self, examples, *options, **more):
+            for example in examples:
+                check_text(example, re.compile("<never>"))
+            yield from super().answers(examples, *options, **more)
+
+    with AnswerFile(out, "run") as file:
+        counts = predict(Strict(), found, "as_written", 9, 2, file.add, progress=False)
+    file.sort([one.key for one in found])
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == ["good", "text", "id \udc00"] and counts.errors == {"invalid text": 1}
+    assert rows[1]["reason"] == "invalid text" and rows[1]["question"] == each[1]["question"]
+    assert [row.get("prediction") for row in rows] == ["what?|1", None, "what?|1"]
+
+
+class Broken(Echo):
+    """Answers with what it is given: a text, or the reason of a row's error."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.texts = answers
+
+    def answers(self, examples, *options, **more):
+        for number, example in enumerate(examples):
+            text = self.texts[int(example.question) % len(self.texts)]
+            if text in ABOUT_MODEL:
+                raise RowError(text, "logits are NaN", f"row {example.id}")
+            yield number, text
+
+
+def numbered(folder, count):
+    return asked([rows_file(folder, *({"image": "b.png", "question": str(n), "id": f"q{n}"} for n in range(count)))])
+
+
+@pytest.mark.parametrize(
+    ("answers", "count", "fact"),
+    [
+        (["model"], 1, "NaN"),
+        (["template"], 3, "none of 3"),
+        (["processor", "model"], 20, "none of 16"),
+        ([""], 2, "empty"),
+    ],
+)
+def test_a_model_that_answers_no_row_is_reported_and_nothing_is_written(folder, answers, count, fact):
+    rows = []
+    with pytest.raises(MendableError, match=fact) as error:
+        predict(Broken(*answers), numbered(folder, count), "as_written", 9, 2, rows.extend, progress=False)
+    assert error.value.where == "echo" and rows == []
+
+
+@pytest.mark.parametrize(("answers", "count"), [(["", "yes"], 4), ([""], 1), (["model", "yes"], 4)])
+def test_some_empty_answers_and_some_errors_are_fine(folder, answers, count):
+    rows, counts = run(Broken(*answers), numbered(folder, count))
+    assert len(rows) == count and counts.new >= 1

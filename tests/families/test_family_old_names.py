@@ -41,7 +41,8 @@ def saved(tiny: Family, folder, model, rename):
     tensors = {root + rename(name.removeprefix(root)): tensor for name, tensor in load_file(file).items()}
     save_file(tensors, file, metadata={"format": "pt"})
     values = json.loads(config.read_text())
-    values["target_modules"] = sorted({name.rpartition(".")[2] for name in values["target_modules"]})
+    layers = {name.removeprefix(root).partition(".lora_")[0] for name in tensors if ".lora_" in name}
+    values["target_modules"] = sorted(layers)
     values["modules_to_save"] = [rename(path) for path in values["modules_to_save"] or []] or None
     config.write_text(json.dumps(values))
     return tensors

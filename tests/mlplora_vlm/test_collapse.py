@@ -30,7 +30,7 @@ def trained(folder, config_changes=(), **changes):
     tensors = {f"{NAME}.lora_A.weight": torch.randn(3, 5), f"{NAME}.lora_B.weight": torch.randn(7, 3)} | changes
     folder.mkdir()
     save_file({name: t for name, t in tensors.items() if t is not None}, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "base_model_name_or_path": None, "inference_mode": False} | dict(config_changes)
+    config = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "base_model_name_or_path": None} | dict(config_changes)
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("PEFT writes this; it is not part of the adapter")
     return folder
@@ -47,7 +47,9 @@ def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
     assert (config["base_model_name_or_path"], config["inference_mode"]) == ("some/base", True)
     assert config["target_modules"] == [NAME.removeprefix("base_model.model.")]
     assert facts == {"layers": 1, "parameters": 36, "sha256": tensors_digest(wanted)}
-    assert collapse(source, tmp_path / "adapter", "some/base") == facts, "a second time changes nothing"
+    assert collapse(source, tmp_path / "again", "some/base") == facts
+    with pytest.raises(MendableError, match=r"adapter_config\.json"):
+        collapse(source, tmp_path / "adapter", "some/base")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
         (IS_VERA, VERA, 10),
         (IN_FULL, {FULL: torch.randn(4, 2)}, 44),
         (IN_FULL | IS_DORA, DORA | {FULL: torch.randn(4, 2)}, 51),
+        (IS_DORA | {"use_rslora": True}, DORA, 43),
     ],
 )
 def test_other_kinds_and_modules_in_full_are_whole_too(tmp_path, config, changes, parameters):
@@ -76,12 +79,12 @@ def test_other_kinds_and_modules_in_full_are_whole_too(tmp_path, config, changes
         ({}, DORA, "not whole"),
         (IS_DORA, {}, "not whole"),
         (IS_DORA, DORA | {f"{NAME}.lora_B.weight": torch.zeros(7, 3)}, "identity: lora_B.weight is zero"),
-        (IS_VERA, VERA | {"base_model.vera_A": None}, "not whole: 1 layers, missing or unknown .*vera_A"),
+        (IS_VERA, VERA | {"base_model.vera_A": None}, "not whole: 1 layers; 1 missing: base_model.vera_A"),
         (IS_VERA, VERA | {f"{NAME}.vera_lambda_b": torch.zeros(7)}, "identity"),
         ({}, {FULL: torch.randn(4, 2)}, "not whole"),
-        (IN_FULL, {}, "not whole: 1 layers, missing or unknown .*multi_modal_projector"),
-        ({"peft_type": "LOHA"}, {}, "no kind of adapter known here"),
-        ({"use_dora": True, "use_rslora": True}, DORA, "no kind of adapter known here"),
+        (IN_FULL, {}, "not whole: 1 layers; 1 missing: .*multi_modal_projector"),
+        ({"peft_type": "LOHA"}, {}, "LOHA are not supported: expected one of lora, rslora, dora, pissa, vera"),
+        ({"init_lora_weights": "olora"}, {}, "a base that its init changed: init_lora_weights is 'olora'"),
     ],
 )
 def test_refuses_what_its_configuration_does_not_say(tmp_path, config, changes, message):

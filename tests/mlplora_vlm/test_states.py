@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lora_net import FORM, batch, network, train
+from lora_net import FORM, LoraLinear, batch, network, train, trained
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mlplora_vlm import states
 from mlplora_vlm.errors import MendableError
@@ -34,6 +39,22 @@ def test_saved_and_loaded_goes_on_exactly(tmp_path, options):
     states.save_states(optimizer, tmp_path, "NO", sharded=True)
     assert [path.name for path in tmp_path.iterdir()] == ["optimizer-00001-of-00001.safetensors"]
     second = network(33, 257, 65)
+    second.load_state_dict(first.state_dict())
+    resumed = optimizer_for(second, **options)
+    states.load_states(resumed, tmp_path, "NO")
+    assert torch.equal(train(second, resumed, 3, begin=3), wanted)
+
+
+def test_several_8_bit_states_of_a_layer_are_saved(tmp_path):
+    """W2 and b2 both have over 4,096 elements here, as at real widths: their 8-bit states share one quantile table."""
+    widths, options = (33, 1500, 65), {"states": "8bit"}
+    whole, first, second = network(*widths), network(*widths), network(*widths)
+    wanted = train(whole, optimizer_for(whole, **options), 6)
+    optimizer = optimizer_for(first, **options)
+    train(first, optimizer, 3)
+    moments = optimizer.layers["0"].state()["inner"]
+    assert moments["W2"]["qmap1"].data_ptr() == moments["b2"]["qmap1"].data_ptr()
+    states.save_states(optimizer, tmp_path, "NO", sharded=True)
     second.load_state_dict(first.state_dict())
     resumed = optimizer_for(second, **options)
     states.load_states(resumed, tmp_path, "NO")
@@ -111,3 +132,76 @@ def test_states_of_another_model_are_refused(tmp_path):
     states.save_states(optimizer, tmp_path, "NO", sharded=True)
     with pytest.raises(MendableError, match="not this model's 2"):
         states.load_states(optimizer_for(network(33, 11, 5)), tmp_path, "NO")
+
+
+def saved(folder, model=None, **options) -> Path:
+    """The only file of a small optimizer after a step."""
+    model = model or network(33, 11)
+    optimizer = optimizer_for(model, **options)
+    train(model, optimizer, 1)
+    states.save_states(optimizer, folder, "NO", sharded=True)
+    return folder / "optimizer-00001-of-00001.safetensors"
+
+
+def wider(rank: int) -> torch.nn.Sequential:
+    return torch.nn.Sequential(LoraLinear(33, 11, rank))
+
+
+def test_a_state_of_another_rank_is_named_with_both_shapes(tmp_path):
+    saved(tmp_path, wider(3))
+    for with_settings in (True, False):
+        with pytest.raises(MendableError, match="rank") as error:
+            states.load_states(optimizer_for(wider(5)), tmp_path, "NO", with_settings)
+        assert "[[3, 33], [11, 3]]" in error.value.what and "[[5, 33], [11, 5]]" in error.value.what
+        assert error.value.where == "0" and "processes" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"hidden": 5}, "'W1': [6, 9]"), ({"z_dim": 4}, "'z': [9]")],
+    ids=str,
+)
+def test_a_state_of_another_generator_is_refused_before_a_step(tmp_path, options, said):
+    saved(tmp_path)
+    model = network(33, 11)
+    optimizer = optimizer_for(model, **options)
+    states.load_states(optimizer, tmp_path, "NO")
+    before = trained(model)
+    with pytest.raises(MendableError, match="generator has the shapes") as error:
+        train(model, optimizer, 1)
+    assert said in error.value.what and error.value.where == "0"
+    assert torch.equal(trained(model), before)
+
+
+@pytest.mark.parametrize("other", [torch.optim.AdamW, torch.optim.SGD])
+def test_the_state_of_another_optimizer_is_refused(other):
+    model = network(33, 11)
+    with pytest.raises(MendableError, match="not that of generators"):
+        optimizer_for(model).load_state_dict(other(model.parameters(), lr=1e-3).state_dict())
+    for broken in ({}, {"state": {}}, {"param_groups": []}, {"state": {}, "param_groups": None}):
+        with pytest.raises(MendableError):
+            optimizer_for(model).load_state_dict(broken)
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path):
+    file = saved(tmp_path)
+    whole, tensors = file.read_bytes(), load_file(file)
+    with safe_open(file, "pt") as opened:
+        told = json.loads(opened.metadata()["state"])
+    fresh = network(33, 11)
+
+    def refused(match):
+        with pytest.raises(MendableError, match=match) as error:
+            states.load_states(optimizer := optimizer_for(fresh), tmp_path, "NO")
+            train(fresh, optimizer, 1)
+        assert str(file) in error.value.where
+
+    file.write_bytes(whole[:-10])
+    refused("truncated")
+    for header in (None, {"state": "{"}, {"state": "[]"}, {"state": json.dumps(told | {"processes": "1"})}):
+        save_file(tensors, file, header)
+        refused("not JSON" if header and header["state"] == "{" else "not a generator's state")
+    save_file(tensors, file, {"state": json.dumps(told | {"values": {"0": None}})})
+    refused("lacks a part of the layer 0")
+    save_file({"x": torch.ones(1)}, file, {"state": json.dumps(told)})
+    refused("lacks a part of the layer 0")

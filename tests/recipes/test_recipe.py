@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from mlplora_vlm.errors import MendableError, MendableErrors
 from mlplora_vlm.memory import HardwareSection
@@ -378,6 +380,10 @@ def test_the_adapter_to_go_on_from_is_looked_at_first(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8, "lora_alpha": 8}')
     assert "another one: rank is 8 there and 4 here" in str(*check_environment(recipe, cards=()))
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 8}')
+    assert "adapter_model.safetensors is empty" in str(*check_environment(recipe, cards=()))
+    layer = "base_model.model.model.language_model.layers.0.mlp.up_proj"
+    tensors = {f"{layer}.lora_A.weight": torch.ones(4, 5), f"{layer}.lora_B.weight": torch.ones(7, 4)}
+    save_file(tensors, folder / "adapter_model.safetensors")
     assert check_environment(recipe, cards=()) == []
 
 
