@@ -184,10 +184,12 @@ def _checked_manifest(folder: Path) -> dict[str, int]:
     """Each source's number of rows; raises MendableError where a file is not as the manifest has it."""
     path = folder / MANIFEST
     try:
-        manifest = read_json(path)
+        manifest = read_json(path, dict)
         rows, files = dict(manifest["rows"]), dict(manifest["files"])
         expected = [REJECTS, *(f"{name}/state.json" for name in rows)]
         changed = [name for name in (*expected, *files) if _size_and_hash(folder / name) != files[name]]
+    except MendableError as error:
+        raise _damaged(path, error.what) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error!s:.200}") from error
     if changed:
