@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlplora_vlm.adapter_file import PICKLE, read_config
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, sha256
+from mlplora_vlm.files import sha256
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
@@ -93,28 +93,20 @@ def _processor(path: str, settings: ModelSection, adapter: Path | None) -> Famil
     A tokenizer without image settings is none: which pixels and image tokens it was trained with, the base alone says,
     and the chat template of a text trainer may drop the images.
     """
-    from mlplora_vlm.load import load_processor
+    from mlplora_vlm.load import load_config, load_processor
 
     if adapter is None or not any((adapter / name).is_file() for name in IMAGE_SETTINGS):
         if adapter and (adapter / "tokenizer_config.json").is_file():
             note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
             print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
         return load_processor(path, settings)
-    for file in sorted(adapter.glob("*.json")):
-        read_json(file)
+    load_config(path, settings)  # its errors are the base's
     try:
-        processor = load_processor(path, settings, adapter)
-        lacking = [part for part in ("image_processor", "tokenizer") if not hasattr(processor.stock, part)]
-        reason = f"it has no {lacking[0]}" if lacking else ""
-    except MendableError:
-        raise
-    except Exception as error:  # whatever transformers stumbles over in its files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-    if reason:
-        names = ", ".join(file.name for file in sorted(adapter.glob("*processor*")))
+        return load_processor(path, settings, adapter)
+    except MendableError as error:
+        what = f"the adapter's own processor cannot be used: {error.what}"
         fix = "copy the processor's files from its training again; or remove them all, and the base's is used"
-        raise MendableError(f"the adapter's own processor cannot be used ({names}): {reason}", str(adapter), fix)
-    return processor
+        raise MendableError(what, error.where, fix) from error
 
 
 def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:

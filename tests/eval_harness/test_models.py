@@ -10,10 +10,10 @@ import pytest
 import tiny_llava
 import torch
 
-from eval_harness.models import model_name, opened
+from eval_harness.models import _processor, model_name, opened
 from mlplora_vlm.attach import AdapterSection, attach
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.load import ModelSection
+from mlplora_vlm.load import ModelSection, load_processor
 from mlplora_vlm.merge import merge
 
 SECTION = ModelSection("", dtype="float32")
@@ -78,6 +78,9 @@ def as_transformers_4(folder: Path) -> Path:
     file = folder / "preprocessor_config.json"
     settings = json.loads(file.read_text()) | {"image_mean": [0.25, 0.25, 0.25], "processor_class": "LlavaProcessor"}
     file.write_text(json.dumps(settings))
+    own = {"processor_class": "LlavaProcessor", "patch_size": 14, "num_additional_image_tokens": 1}
+    own |= {"vision_feature_select_strategy": "default"}  # without these it can process no image
+    (folder / "processor_config.json").write_text(json.dumps(own))
     (folder / "chat_template.jinja").write_text(processor.chat_template + "own")
     return folder
 
@@ -91,9 +94,21 @@ def test_an_adapters_own_processor_is_used_in_the_layout_of_transformers_4_too(f
         assert not answerer.processor.chat_template.endswith("own")
 
 
+def test_an_adapters_own_processor_may_have_no_processor_config(tmp_path):
+    from data_prep.demo.models import model_path
+
+    stock = load_processor(base := model_path("demo/tiny-qwen2_5_vl"), ModelSection(base)).stock
+    stock.image_processor.image_mean = [0.25] * 3
+    for part in (stock.image_processor, stock.tokenizer):
+        part.save_pretrained(tmp_path)
+    assert (tmp_path / "preprocessor_config.json").is_file() and not (tmp_path / "processor_config.json").exists()
+    assert list(_processor(base, ModelSection(base), tmp_path).image_processor.image_mean) == [0.25] * 3
+
+
 def test_a_tokenizer_alone_is_no_processor_and_said_so(folders, tmp_path, capsys):
     adapter = as_transformers_4(without_processor(folders, tmp_path / "adapter"))
-    (adapter / "preprocessor_config.json").unlink()
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (adapter / name).unlink()
     with opened(str(adapter), SECTION) as answerer:
         assert not answerer.processor.chat_template.endswith("own")
     said = capsys.readouterr()
