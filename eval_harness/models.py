@@ -70,7 +70,6 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
 def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
-    from mlplora_vlm.adapter_folder import check_fit
     from mlplora_vlm.load import load_model, load_tuned, local_device
 
     asked: Any  # one of the section's own choices
@@ -81,9 +80,10 @@ def _local(word: str, settings: ModelSection) -> LocalModel:
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
     processor = _processor(path, settings, adapter)
     if adapter:
-        check_fit(path, settings, adapter)
+        model: Any = load_tuned(path, adapter, settings, device)
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
-    model: Any = load_tuned(path, adapter, settings, device) if adapter else load_model(path, settings, device)
+    else:
+        model = load_model(path, settings, device)
     return LocalModel(model.eval(), processor, model_name(word), about)
 
 

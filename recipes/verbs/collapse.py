@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mlplora_vlm.adapter_file import PLAIN_STARTS, read_config
+from mlplora_vlm.adapter_file import PICKLE, PLAIN_STARTS, read_config
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE, last_checkpoint
 from mlplora_vlm.collapse import ADAPTER_FILES, collapse
 from mlplora_vlm.errors import MendableError
@@ -86,7 +86,9 @@ def _check_fit(adapter: Path, base: str, recipe: Recipe | None) -> None:
 
 def trained_folder(source: Path) -> Path:
     """The folder with the trained adapter; raises `MendableError` where there is none."""
-    for folder in (source, source / "train" / "adapter", source / "adapter" if source.name == "train" else None):
+    if any((source / name).is_file() for name in (ADAPTER_FILE, CONFIG_FILE, PICKLE)):
+        return source
+    for folder in (source / "train" / "adapter", source / "adapter" if source.name == "train" else None):
         if folder and (folder / ADAPTER_FILE).is_file() and (folder / CONFIG_FILE).is_file():
             return folder
     for folder in (source, source / "train"):

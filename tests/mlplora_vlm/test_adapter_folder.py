@@ -206,7 +206,7 @@ def test_missing_files_are_named_and_a_pickle_is_never_read(adapter, tmp_path):
     torch.save(tensors, folder / "adapter_model.bin")
     with pytest.raises(MendableError, match=r"pickled \(adapter_model.bin\)") as error:
         read_adapter(folder)
-    assert "save_file(torch.load('adapter_model.bin', weights_only=True)" in error.value.fix
+    assert "weights_only=True" in error.value.fix and "save_file" in error.value.fix
     (folder / CONFIG_FILE).unlink()
     with pytest.raises(MendableError, match=r"adapter_config.json is missing"):
         read_adapter(folder)
