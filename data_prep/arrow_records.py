@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.records import Record
+from data_prep.records import Record, refuse_lfs_pointer
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
@@ -39,10 +40,9 @@ def parquet_columns(path: Path) -> tuple[str, ...]:
     """The file's columns; raises MendableError where it is no parquet file, or not whole."""
     from pyarrow.parquet import read_schema
 
-    try:
+    refuse_lfs_pointer(path)
+    with _readable(path):
         return tuple(read_schema(path).names)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
 
 
 def parquet_records(path: Path) -> Iterator[Record]:
@@ -54,28 +54,27 @@ def parquet_records(path: Path) -> Iterator[Record]:
     from pyarrow.parquet import read_schema
 
     parquet_columns(path)
-    yield from arrow_records(_batches(path), Features.from_arrow_schema(read_schema(path)), str(path))
+    with _readable(path):
+        features = Features.from_arrow_schema(read_schema(path))
+    yield from arrow_records(_batches(path), features, str(path))
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     from pyarrow.parquet import ParquetFile
 
-    try:
-        with ParquetFile(path, pre_buffer=False) as file:
-            yield from file.iter_batches(BATCH)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    with _readable(path), ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(BATCH)
 
 
 def _rows(table: pa.Table | pa.RecordBatch) -> Iterator[Any]:
     """The table's rows; those that Python cannot hold as errors."""
     try:
         yield from table.to_pylist()
-    except ValueError:
+    except Exception:  # dates out of range, text that is not UTF-8, and whatever else pyarrow objects to
         for number in range(table.num_rows):
             try:
                 yield table.slice(number, 1).to_pylist()[0]
-            except ValueError as error:
+            except Exception as error:
                 kind: Any = "invalid text" if isinstance(error, UnicodeDecodeError) else "wrong type"
                 yield RowError(kind, f"the row cannot be read: {error!s:.100}")
 
@@ -84,7 +83,11 @@ def _label(label: Any, names: list[str]) -> str | None:
     return names[label] if isinstance(label, int) and 0 <= label < len(names) else None  # -1: not labelled
 
 
-def _damaged(path: Path, error: Exception) -> MendableError:
-    return MendableError(
-        f"the parquet file cannot be read ({error!s:.200})", str(path), "take it again from its origin"
-    )
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what pyarrow and `datasets` raise for a broken file, of any class, into a MendableError."""
+    try:
+        yield
+    except Exception as error:
+        what = f"the parquet file cannot be read ({type(error).__name__}: {error!s:.200})"
+        raise MendableError(what, str(path), "take it again from its origin") from error

@@ -173,7 +173,9 @@ class RowCheck:
                 )
             smaller = self._smaller(sizes, limit - text_tokens) if settings.too_long == "shrink" and sizes else None
             if smaller is None:
-                raise RowError("too long", what, record["where"])
+                shown = ", ".join(f"{width} x {height}" for width, height in sizes)
+                narrow = f"; pictures of {shown} pixels cannot be made small enough" * (settings.too_long == "shrink")
+                raise RowError("too long", what + narrow * bool(sizes), record["where"])
             for image, size in zip(record["images"], smaller, strict=True):
                 image["shrunk"] = list(size)
             record["repairs"].append(SHOWN)
@@ -182,16 +184,35 @@ class RowCheck:
         record |= {"picture_tokens": pictures, "label_tokens": learnt}
 
     def _smaller(self, sizes: list[tuple[int, int]], budget: int) -> list[tuple[int, int]] | None:
-        """The largest sizes at k/32 of each side whose pictures take at most ``budget`` tokens; None: not even 1/32."""
-        fits, low, high = None, 1, SCALES - 1
+        """Return the largest sizes, about k/32 of the given ones, that take at most ``budget`` tokens; None: no k does.
+
+        A processor refuses some small sizes, which ones is known by trying; those are passed over.
+        """
+
+        def fits(step: int) -> bool | None:
+            """Whether k = ``step`` is small enough; None: the processor refuses it."""
+            try:
+                return self._picture_tokens.of_sizes(_scaled(size, step) for size in sizes) <= budget
+            except RowError:
+                return None
+
+        low, high = 1, SCALES - 1
         while low <= high:
             step = (low + high) // 2
-            tried = [(max(1, width * step // SCALES), max(1, height * step // SCALES)) for width, height in sizes]
-            if self._picture_tokens.of_sizes(tried) <= budget:
-                fits, low = tried, step + 1
-            else:
+            if fits(step) is False:
                 high = step - 1
-        return fits
+            else:
+                low = step + 1
+        step = next((step for step in range(high, 0, -1) if fits(step)), None)
+        return None if step is None else [_scaled(size, step) for size in sizes]
+
+
+def _scaled(size: tuple[int, int], step: int) -> tuple[int, int]:
+    """Return about ``step``/32 of the size, its longer side rounded down to the proportion that the shorter one has."""
+    short, long = min(size), max(size)
+    side = max(1, round(short * step / SCALES))
+    other = max(side, long * side // short)
+    return (side, other) if size[0] <= size[1] else (other, side)
 
 
 def _reject(record: Record, error: RowError) -> None:

@@ -25,7 +25,7 @@ IGNORED = -100
 
 
 class TrainCollator:
-    """Examples → what the model's forward takes, with labels on the learned answers and their end-of-sequence tokens alone.
+    """Examples → what the model's forward takes, with labels on the learned answers and their end tokens alone.
 
     ``input_ids``, ``attention_mask``, ``labels`` (rows, tokens) int64, padded on the right; ``pixel_values`` and
     whatever else the processor makes.  Every batch holds a picture: to one of text rows alone a further row is added,

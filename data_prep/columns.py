@@ -175,22 +175,30 @@ class Columns:
 
     def _answers(self, record: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
         """(what is taught, all that count as right)."""
-        own, references = (self._texts(record, ours, where) for ours in ("answer", "references"))
-        accepted = references or own
-        if not accepted or ("answer" in self.theirs and not own):
+        own, references = self._own_answer(record, where), self._references(record, where)
+        if "answer" in self.theirs:
+            return own, references if own in references else (own, *references)
+        if not references:
             raise RowError("empty answer", "an answer is empty: there is nothing to learn", where)
-        answer = Counter(own or references).most_common(1)[0][0]
-        return answer, accepted if answer in accepted else (answer, *accepted)
+        return Counter(references).most_common(1)[0][0], references
 
-    def _texts(self, record: dict[str, Any], ours: str, where: str) -> tuple[str, ...]:
+    def _own_answer(self, record: dict[str, Any], where: str) -> str:
+        """The cell of the answer: one text, since of several nothing says which is to be taught."""
+        column, value = self.theirs.get("answer"), self._value(record, "answer")
+        if column and value in (None, []):
+            raise RowError("empty answer", "an answer is empty: there is nothing to learn", where)
+        if isinstance(value, list):
+            what = f"expected one text in the column {column!r}, got a list of {len(value)}: {value!r:.80}"
+            raise RowError("wrong type", f"{what}; name it with columns: {{references: {column}}}", where)
+        return _answer(value, str(column), where) if column else ""
+
+    def _references(self, record: dict[str, Any], where: str) -> tuple[str, ...]:
         """The cell's text or texts; of objects, as VQAv2's annotators give them, the one called ``answer``."""
-        value = self._value(record, ours)
+        value = _listed(self._value(record, "references"))
         if value is None:
             return ()
-        values = _listed(value) if ours == "references" else value
-        values = values if isinstance(values, list) else [values]
-        answers = [each["answer"] if isinstance(each, dict) and "answer" in each else each for each in values]
-        return tuple(_text(each, self.theirs[ours], where) for each in answers)
+        column = self.theirs["references"]
+        return tuple(_answer(each, column, where) for each in (value if isinstance(value, list) else [value]))
 
     def _pictures(self, record: dict[str, Any]) -> list[Any]:
         value = _listed(self._value(record, "image"))
@@ -209,6 +217,10 @@ def _listed(value: Any) -> Any:
         if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
             return listed
     return value
+
+
+def _answer(value: Any, column: str, where: str) -> str:
+    return _text(value["answer"] if isinstance(value, dict) and "answer" in value else value, column, where)
 
 
 def _text(value: Any, column: str, where: str) -> str:

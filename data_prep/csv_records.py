@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_prep.records import Record
+from data_prep.records import Record, refuse_lfs_pointer
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
 
@@ -65,6 +65,7 @@ def next_row(reader: Any, cells: int, largest: int = CELL) -> list[str] | RowErr
 
 @contextmanager
 def _reader(path: Path) -> Iterator[Any]:
+    refuse_lfs_pointer(path)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         header = file.readline(1 << 20)
         file.seek(0)

@@ -65,7 +65,7 @@ def needed(steps: list[Step], keep: bool) -> int:
 def get(steps: list[Step], folder: Path, page: str, keep: bool = False) -> Iterator[str]:
     """Does what is to be done, file by file, and yields a sentence on each that says how it was checked.
 
-    The same call again goes on with what is missing.  Fetched archives are removed once unpacked, unless ``keep``.
+    The same call again goes on with what is missing.  What this call fetched is removed once unpacked, unless ``keep``.
     Raises MendableError as `fetch` and `unpack` do, where another process works in the folder, and for a file that is
     there and is not the published one, or not the one that came first.
     """
@@ -125,7 +125,7 @@ def _deal_with(
         unpack(path, folder, file.unpacks, BOMB * (file.about or entry["size"]))
         entry["unpacked"] = list(file.places)
         said += f"; unpacked: {', '.join(file.places)}"
-        if file.url and not keep:  # what came by hand is the user's
+        if state == "to fetch" and not keep:  # what was there before is the user's
             path.unlink()
     return entry, said
 

@@ -7,6 +7,7 @@ the next try, or the next call, asks the server for the rest (RFC 9110, sections
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -116,6 +117,9 @@ class _Part:
         self.final, self.url, self.algorithm = final, url, algorithm
         self.path, self._note = (final.with_name(final.name + end) for end in (".part", ".part.of"))
         self.version, self.size, self.pieces, self._hash = "", 0, 0, hashlib.new(algorithm)
+        if os.path.lexists(self.path) and not self._note.is_file():
+            what = f"expected no {self.path.name}, or one that this command left: got one without {self._note.name}"
+            raise MendableError(what, str(self.path), "move it away; it was not touched")
         try:
             note = read_json(self._note)
             if note["url"] != url:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from data_prep.records import is_lfs_pointer
 from data_prep.rows import RowError
 
 MAX_PIXELS = 100_000_000
@@ -37,6 +39,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PIXELS = re.compile(r"\(([\d x]+) pixels\)")
 _ROWS = 64  # hashed at a time: no second copy of a large picture
 
 
@@ -175,17 +178,21 @@ def _opened(source: Path | bytes | Image.Image) -> Iterator[Image.Image]:
                 if getattr(image, "is_animated", False):
                     image.seek(0)
                 if image.width * image.height > MAX_PIXELS:
-                    what = f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
-                    raise Image.DecompressionBombError(what)
+                    raise Image.DecompressionBombError(f"({image.width} x {image.height} pixels)")
                 if not image.width * image.height:
                     raise ValueError("it has no pixels")
                 yield image
     except FileNotFoundError as error:
         raise RowError("missing picture", f"there is no picture {_name(source)}") from error
     except Image.DecompressionBombError as error:
-        raise RowError("too many pixels", f"{_name(source)}: {error}") from error
+        count = _PIXELS.search(str(error))  # Pillow, which refuses the largest by itself, names a limit of its own
+        what = f"{_name(source)}: {count[1] if count else 'it has'} pixels, more than {MAX_PIXELS:,}"
+        raise RowError("too many pixels", what) from error
     except UnidentifiedImageError as error:
-        raise RowError("unreadable picture", f"{_name(source)} holds no {', '.join(FORMATS)} picture") from error
+        what = f"{_name(source)} holds no {', '.join(FORMATS)} picture"
+        if isinstance(source, Path) and is_lfs_pointer(source):
+            what = f"{source} is a git-LFS pointer, not the picture itself: run `git lfs pull`"
+        raise RowError("unreadable picture", what) from error
     except Exception as error:  # whatever a hostile file drives Pillow into: KeyError, ZeroDivisionError, …
         what = f"{_name(source)} cannot be read ({type(error).__name__}: {error!s:.200})"
         raise RowError("unreadable picture", what) from error

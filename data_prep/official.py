@@ -93,7 +93,12 @@ class Official:
                 for row in read(Shallow(file)):
                     yield row
                     some = True
-        except (OSError, ValueError, JSONError) as error:
+        except (
+            OSError,
+            ValueError,
+            ArithmeticError,
+            JSONError,
+        ) as error:  # the third: Decimal, of 1e99999999999999999999
             raise self.damaged(path, error) from error
         if not some:
             raise self.damaged(path, ValueError("it holds no rows"))

@@ -20,7 +20,7 @@ from data_prep.record import Record, features, to_record
 from data_prep.section import DataSection, SourceSection
 from data_prep.sources import check_source, source_rows
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import digest
+from mlplora_vlm.files import digest, read_json, sha256, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from mlplora_vlm.families.processor import FamilyProcessor
 
 REJECTS = "rejects.jsonl"
+MANIFEST = "prepared.json"
+"""Marks the folder as ours; once all is done, it has every source's number of rows, and every file's size and hash."""
+OWN = (MANIFEST, REJECTS, "report.json", "report.html", ".work")
+"""What is written in the folder beside the sources' folders; the reports are those of recipes/data.py."""
+HASHED = 1 << 20  # bytes: larger files are compared by size alone
 BATCH = 64  # rows that are checked, and written, at once: with embedded pictures they are all in memory
 ROWS_A_PROCESS = 2000  # fewer rows are checked sooner than a further process starts
 
@@ -63,28 +68,71 @@ def prepare(
     held_back: int = 0,
     progress: bool = True,
 ) -> dict[str, Counts]:
-    """Reads and checks every source; leaves ``folder/NAME/`` of each source NAME, and ``folder/rejects.jsonl``.
+    """Reads and checks every source; leaves ``folder/NAME/`` of each source NAME, ``folder/rejects.jsonl``
+    and ``folder/prepared.json``, and removes what it left there before.
 
     Of ``held_back`` rows the pictures are shown to no training row (see `split_rows`).  A source's ``limit`` is counted
     after that.  Rows stand in their source's order.  Memory does not grow with the set, but for about a KiB a row of
     what Arrow keeps for each batch of rows on disk (benchmarks/README.md, data_throughput).
-    Raises MendableError where data is missing, too few rows are left, or more are rejected than
-    ``settings.max_reject_rate``; then too the rejects file is there.
+    Raises MendableError where the folder holds anything else, data is missing, too few rows are left, or more are
+    rejected than ``settings.max_reject_rate``; then too the rejects file is there.
     """
     sources = settings.sources()
     for section in sources.values():
         check_source(section)
-    shutil.rmtree(folder, ignore_errors=True)
     work = folder / ".work"
-    work.mkdir(parents=True)
-    with _progress_bars(progress):
-        read = {name: _read(name, section, work) for name, section in sources.items()}
-        chosen = _chosen(read, sources, seed, held_back)
-        check = RowCheck(processor, settings)
-        counts = {name: _checked(name, read[name], *chosen[name], check, settings, folder) for name in sources}
-    shutil.rmtree(work)
-    _refuse_too_many(counts, settings, folder)
+    try:
+        _clear(folder)
+        write_json(folder / MANIFEST, {})
+        work.mkdir()
+        with _progress_bars(progress):
+            read = {name: _read(name, section, work) for name, section in sources.items()}
+            chosen = _chosen(read, sources, seed, held_back)
+            check = RowCheck(processor, settings)
+            counts = {name: _checked(name, read[name], *chosen[name], check, settings, folder) for name in sources}
+        shutil.rmtree(work)
+        _refuse_too_many(counts, settings, folder)
+        _write_manifest(folder, counts)
+    except OSError as error:
+        what = f"the rows cannot be prepared ({error!s:.200})"
+        raise MendableError(what, str(folder), "make room there, or see who may read and write") from error
     return counts
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier `prepare` left; raise MendableError, and remove nothing, where anything else is there."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else [folder] if os.path.lexists(folder) else []
+    ours = (folder / MANIFEST).is_file()
+    if foreign := [path.name for path in found if not (ours and (path.name in OWN or _is_part(path)))]:
+        some = ", ".join(foreign[:4]) + ", …" * (len(foreign) > 4)
+        what = f"expected a new folder or an earlier prepared set, got one with {some}"
+        raise MendableError(what, str(folder), "choose another output folder, or move that away; nothing was removed")
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _is_part(path: Path) -> bool:
+    """Whether it is a folder of nothing but the files that `datasets` writes for a set."""
+    names = ("state.json", "dataset_info.json")
+    return (
+        path.is_dir()
+        and not path.is_symlink()
+        and all(each.is_file() and (each.suffix == ".arrow" or each.name in names) for each in path.iterdir())
+    )
+
+
+def _write_manifest(folder: Path, counts: dict[str, Counts]) -> None:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    whole = {path.relative_to(folder).as_posix(): _size_and_hash(path) for path in files}
+    write_json(folder / MANIFEST, {"rows": {name: count.accepted for name, count in counts.items()}, "files": whole})
+
+
+def _size_and_hash(path: Path) -> list[Any]:
+    size = path.stat().st_size
+    return [size, sha256(path) if size <= HASHED else None]
 
 
 def load_prepared(settings: DataSection, folder: Path, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -111,16 +159,52 @@ def _held_back(part: Dataset) -> NDArray[np.bool_]:
 
 
 def prepared_parts(settings: DataSection, folder: Path) -> dict[str, Dataset]:
-    """Each source's accepted rows, those held back among them."""
+    """Each source's accepted rows, those held back among them.
+
+    Raises MendableError where the set is not there, not finished, or no longer what `prepare` wrote.
+    """
     from datasets import load_from_disk
 
-    return {name: load_from_disk(str(folder / name)) for name in settings.sources()}
+    rows = _checked_manifest(folder)
+    parts = {}
+    for name in settings.sources():
+        try:
+            parts[name] = load_from_disk(str(folder / name))
+            columns, count = parts[name].features, len(parts[name])
+        except Exception as error:  # `datasets` and pyarrow raise what they like for files of another version
+            raise _damaged(folder / name, f"{type(error).__name__}: {error!s:.200}") from error
+        if columns != features() or count != rows.get(name):
+            raise _damaged(folder / name, f"{count} rows of columns {', '.join(columns)}")
+    return parts
+
+
+def _checked_manifest(folder: Path) -> dict[str, int]:
+    """Each source's number of rows; raises MendableError where a file is not as the manifest has it."""
+    path = folder / MANIFEST
+    try:
+        manifest = read_json(path)
+        rows, files = dict(manifest["rows"]), dict(manifest["files"])
+        expected = [REJECTS, *(f"{name}/state.json" for name in rows)]
+        changed = [name for name in (*expected, *files) if _size_and_hash(folder / name) != files[name]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error!s:.200}") from error
+    if changed:
+        raise _damaged(folder / changed[0], "it is no longer the file that was written")
+    return rows
+
+
+def _damaged(path: Path, why: str) -> MendableError:
+    return MendableError(f"the prepared set cannot be used ({why})", str(path), "run again with --from prepare")
 
 
 def rejects(folder: Path) -> Iterator[dict[str, str]]:
     """The rejected rows: ``source``, ``where``, ``reason``, ``detail``."""
-    with (folder / REJECTS).open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+    try:
+        with (folder / REJECTS).open(encoding="utf-8") as file:
+            for line in file:
+                yield dict(json.loads(line))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise _damaged(folder / REJECTS, f"{type(error).__name__}: {error!s:.100}") from error
 
 
 def _read(name: str, section: SourceSection, work: Path) -> Dataset:

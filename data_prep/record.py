@@ -98,6 +98,7 @@ def to_example(record: Record) -> Example:
 
 def _texts(row: Example) -> Iterator[str]:
     yield from (row.id, row.category, row.system, row.where)
+    yield from (str(image) for image in row.images if isinstance(image, Path))
     for turn in row.turns:
         yield from turn
 

@@ -43,12 +43,26 @@ def records(path: Path) -> Iterator[Record]:
     A broken line, and what is nested too deeply for `json`, is yielded as a `RowError`.  Raises MendableError where the
     file is neither, and at the place where a list breaks off.
     """
+    refuse_lfs_pointer(path)
     with path.open("rb") as file:
         head = file.read(_HEAD).decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")
     line, _, rest = head.partition("\n")
     # of JSON lines the first may be a list, too; then others follow it
     several = path.suffix == ".jsonl" and _end(line, 0) == len(line.rstrip()) and rest.strip()
     yield from _items(path) if head.startswith("[") and not several else _lines(path)
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raise MendableError where git has put a pointer in place of a large file."""
+    if is_lfs_pointer(path):
+        fix = f"run `git lfs pull` in {path.parent}, or download the file itself"
+        raise MendableError(f"{path.name} is a git-LFS pointer, not the file itself", str(path), fix)
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file names the large file that git should have put in its place."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def _items(path: Path) -> Iterator[Record]:
@@ -67,9 +81,8 @@ def _items(path: Path) -> Iterator[Record]:
             window.skip("]")
             window.skip("")
         except ValueError as error:  # not the reader's: it only ever receives rows
-            raise MendableError(
-                f"the list of rows breaks off after {number} rows ({error!s:.100})", str(path), "save it as valid JSON"
-            ) from error
+            what = f"the list of rows breaks off after {number} rows ({error!s:.100})"
+            raise MendableError(what, f"{path}:{window.line}", "save it as valid JSON") from error
 
 
 class _Window:
@@ -80,6 +93,12 @@ class _Window:
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._text, self._at = file, "", 0
+        self._first_line = 1  # of the text
+
+    @property
+    def line(self) -> int:
+        """The line of the file that is read, from 1."""
+        return self._first_line + self._text.count("\n", 0, self._at)
 
     def sign(self) -> str:
         """The next character that is no white space; empty at the file's end."""
@@ -107,7 +126,8 @@ class _Window:
             except json.JSONDecodeError as error:
                 cut_off = error.pos + _LONGEST > len(self._text) or error.msg.startswith("Unterminated string")
                 if not cut_off or not self._more():
-                    raise
+                    self._at = error.pos
+                    raise ValueError(error.msg) from error  # its line and column are those of the window
             else:
                 if end + _LONGEST < len(self._text) or not self._more():  # near the window's end 1 may be cut from 1e-5
                     self._at = end
@@ -126,6 +146,7 @@ class _Window:
             raise ValueError(f"a row of more than {_LARGEST:,} characters, or a quote that is never closed")
         if not (read := self._file.read(max(_STEP, len(self._text) - self._at))):
             return False
+        self._first_line = self.line
         self._text, self._at = self._text[self._at :] + read, 0
         return True
 
@@ -149,6 +170,7 @@ _BRACKETS = re.compile(r""""(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]""", re.DOTALL
 _DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 _DECODER = json.JSONDecoder()
 _SIGN = re.compile(r"[^ \t\n\r]")
+_LFS_POINTER = b"version https://git-lfs"
 _HEAD = 1 << 16  # bytes that say what a file is
 _STEP = 1 << 16  # characters
 _LARGEST = 1 << 28  # characters of a row: more would be hundreds of pictures in it
@@ -163,15 +185,32 @@ def _lines(path: Path) -> Iterator[Record]:
                 continue
             record: Any
             try:
-                record = json.loads(line.decode("utf-8-sig"))
+                record = json.loads(line.decode("utf-8-sig").strip())
                 some = True
             except RecursionError:
                 record = _too_deep()
             except ValueError as error:
                 if not some and number == 1:
-                    fix = "one JSON object a line, or one JSON list of them"
-                    raise MendableError(
-                        f"neither JSON lines nor a JSON list ({error!s:.100})", f"{path}:1", fix
-                    ) from error
-                record = RowError("broken line", f"not JSON ({error!s:.100})")
+                    raise _no_rows(path, error) from error
+                record = RowError("broken line", f"not JSON ({_fault(error)})")
             yield f"{path}:{number}", record
+
+
+def _no_rows(path: Path, error: ValueError) -> MendableError:
+    """The error for a file whose first line is no JSON, at the line where the file as a whole stops being JSON."""
+    fix = "one JSON object a line, or one JSON list of them"
+    line, why = 1, _fault(error)
+    try:
+        if path.stat().st_size <= _LARGEST:
+            whole = json.loads(path.read_text(encoding="utf-8-sig"))
+            why = f"one JSON {'object' if isinstance(whole, dict) else 'value'} over several lines"
+    except json.JSONDecodeError as fault:
+        line, why = fault.lineno, _fault(fault)
+    except (ValueError, RecursionError):
+        pass  # the first line's own fault is all that is known
+    return MendableError(f"neither JSON lines nor a JSON list ({why})", f"{path}:{line}", fix)
+
+
+def _fault(error: ValueError) -> str:
+    """What is wrong, and where in the line."""
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else f"{error!s:.100}"

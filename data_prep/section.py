@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TAKEN = ("prepared.json", "rejects.jsonl", "report.html", "report.json")
+"""Files beside the sources' folders."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ class DataSection(SourceSection):
         if self.workers < 0:
             yield "workers", "workers must not be negative", "0 means one a core"
         for name in self.mixed_with:
-            if name == self.source or not _NAME.fullmatch(name):
-                what = "is the first source's own" if name == self.source else "cannot be part of a folder's name"
+            if name == self.source or name in _TAKEN or not _NAME.fullmatch(name):
+                taken = "is the first source's own" if name == self.source else "is a file's in the prepared set"
+                what = taken if _NAME.fullmatch(name) else "cannot be part of a folder's name"
                 yield "mixed_with", f"{name!r} {what}", "choose another of letters, digits, '.', '_' and '-'"
 
     def sources(self) -> dict[str, SourceSection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from inspect import signature
 from itertools import islice
@@ -16,10 +16,12 @@ import yaml
 from data_prep import csv_records, sources
 from data_prep.columns import mapping
 from data_prep.example import PICTURE, Example
-from data_prep.records import records
+from data_prep.nesting import Shallow
+from data_prep.records import Record, records
 from data_prep.rows import Rejected, Row, RowError
 from data_prep.section import SourceSection
 from data_prep.splits import SPLIT_NAMES, split_of
+from data_prep.training_keys import CONVERSATION_KEYS, check_row
 from mlplora_vlm.errors import MendableError
 
 FIRST = 20  # records of a file that a source is shown
@@ -44,6 +46,8 @@ class Sample:
     """The file's, in lower case; empty for a folder."""
     records: tuple[Any, ...]
     """The file's first records as decoded; a JSON object is one record, and one that fills a large file is cut off."""
+    fault: str = ""
+    """Where and why the file, or the first of its records that cannot be read, is broken."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,16 @@ def samples(path: Path) -> list[Sample]:
     return [Sample(path, path, "", ()), *map(_file, islice(shown, FILES))]
 
 
+def unsupported(sample: Sample) -> str:
+    """Which key of the file's rows asks for a training that is not supported, if any."""
+    for record in sample.records:
+        try:
+            check_row(record, str(sample.path), CONVERSATION_KEYS)
+        except RowError as error:
+            return error.what
+    return ""
+
+
 def _rank(source: str) -> int:
     """0: a published set; 1: a format; 2: any table."""
     return 2 if source in TABLES else 0 if sources.open_source(source).SPLITS else 1
@@ -110,26 +124,29 @@ def _rank(source: str) -> int:
 
 def _file(path: Path) -> Sample:
     suffix = path.suffix.lower()
-    found = _records(path, suffix) if suffix in SUFFIXES else iter(())
+    first, faults = list[Any](), list[str]()
     try:
-        first = tuple(record for record in islice(found, FIRST) if not isinstance(record, RowError))
-    except MendableError:
-        first = ()  # not what its name says: no source will know it
-    return Sample(path, path.parent, suffix, first)
+        for where, record in islice(_records(path, suffix) if suffix in SUFFIXES else (), FIRST):
+            if isinstance(record, RowError):
+                faults.append(f"{where}: {record.what}")
+            else:
+                first.append(record)
+    except MendableError as error:  # not what its name says
+        faults.append(f"{error.where}: {error.what}")
+    except OSError as error:
+        faults.append(f"{path}: {error.strerror}")
+    return Sample(path, path.parent, suffix, tuple(first), faults[0] if faults else "")
 
 
-def _records(path: Path, suffix: str) -> Iterator[Any]:
+def _records(path: Path, suffix: str) -> Iterable[Record]:
     if suffix in csv_records.SUFFIXES:
-        found = csv_records.csv_records(path)
-    elif suffix == ".parquet":
+        return csv_records.csv_records(path)
+    if suffix == ".parquet":
         from data_prep.arrow_records import parquet_records
 
-        found = parquet_records(path)
-    elif (whole := _object(path)) is not None:
-        return iter([whole])
-    else:
-        found = records(path)
-    return (record for _, record in found)
+        return parquet_records(path)
+    whole = _object(path)
+    return records(path) if whole is None else [(str(path), whole)]
 
 
 def _object(path: Path) -> dict[str, Any] | None:
@@ -140,9 +157,9 @@ def _object(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(3 if file.read(3) == b"\xef\xbb\xbf" else 0)
         try:
-            for event, value in islice(ijson.basic_parse(file, use_float=True), EVENTS):
+            for event, value in islice(ijson.basic_parse(Shallow(file), use_float=True), EVENTS):
                 builder.event(event, value)
-        except (ijson.JSONError, ValueError, RecursionError):
+        except (ijson.JSONError, ValueError, ArithmeticError, RecursionError):
             return None  # lines of JSON end up here, at the second
     value = getattr(builder, "value", None)
     return value if isinstance(value, dict) else None

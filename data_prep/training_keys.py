@@ -66,7 +66,10 @@ def check_row(record: Any, where: str, keys: Iterable[str], read: Collection[str
 
 
 def is_label(turn: dict[str, Any], answer: bool, where: str) -> bool:
-    """Return whether a turn is learned by its own keys, as far as it is an ``answer``; raise RowError for other keys."""
+    """Return whether a turn, if it is an ``answer``, is learned by its own keys; raise RowError for unsupported keys.
+
+    Keys: `SWITCHES` are honored, `TURN_KEYS` are not.
+    """
     _refuse(turn, TURN_KEYS, "turn", where)
     learned = True
     for key in SWITCHES:

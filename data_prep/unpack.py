@@ -5,7 +5,9 @@ Of a member, its name and its content are taken and nothing else: no owner, no r
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,12 +23,18 @@ _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OverflowError,
+    IndexError,
     EOFError,
     RuntimeError,  # zipfile: a password is needed
     NotImplementedError,  # zipfile: an unknown compression
     ValueError,
 )
 
+_MARK = ".mlplora_vlm"
+"""File in a folder of unfinished work that says whose it is."""
 Member = tuple[str, int, IO[bytes]]
 """(name, bytes, what to read them from: never more than are announced)."""
 
@@ -39,8 +47,11 @@ def unpack(archive: Path, folder: Path, units: tuple[tuple[str, str], ...], most
     a link or a device; in each case nothing was unpacked.
     """
     staging = folder / f".{archive.name}.unpacking"
-    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
     left = most
+    try:
+        _make_staging(staging)
+    except OSError as error:
+        raise _unwritable(archive, folder, error) from error
     try:
         with _open(archive) as members:
             for name, size, content in progress_bar(
@@ -62,11 +73,24 @@ def unpack(archive: Path, folder: Path, units: tuple[tuple[str, str], ...], most
     except _DAMAGED as error:
         raise _refused(archive, f"it is damaged ({type(error).__name__}: {error!s:.200})") from error
     except OSError as error:
-        raise MendableError(
-            f"{archive.name} cannot be unpacked ({error})", str(folder), "make room there, or see who may write"
-        ) from error
+        raise _unwritable(archive, folder, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _make_staging(staging: Path) -> None:
+    """Make the folder anew, in place of the one that a killed process left, but of no other."""
+    if staging.is_dir() and any(staging.iterdir()) and not (staging / _MARK).is_file():
+        what = "expected no folder of this name, or one that this command left"
+        raise MendableError(what, str(staging), "move it away; nothing was removed")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    (staging / _MARK).touch()
+
+
+def _unwritable(archive: Path, folder: Path, error: OSError) -> MendableError:
+    what = f"{archive.name} cannot be unpacked ({error})"
+    return MendableError(what, str(folder), "make room there, or see who may write")
 
 
 def _within(name: str, member: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from data_prep.data_page import data_page
 from data_prep.prepared import pass_order, prepare, prepared_parts, rejects
 from data_prep.statistics import statistics
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json, write_text
 from recipes.launch import nodes
 from recipes.recipe import Recipe
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from mlplora_vlm.families.processor import FamilyProcessor
 
 REPORT, PAGE = "report.json", "report.html"
@@ -30,6 +34,7 @@ def prepare_data(recipe: Recipe, processor: FamilyProcessor, folder: Path) -> di
     train = recipe.train
     counts = prepare(recipe.data, processor, folder, train.seed, held_back_rows(recipe))
     parts = prepared_parts(recipe.data, folder)
+    refuse_nothing_learned(recipe, parts)
     rows = pass_order(recipe.data, parts, train.seed)
     left_out: Counter[str] = Counter()
     for count in counts.values():
@@ -46,6 +51,22 @@ def prepare_data(recipe: Recipe, processor: FamilyProcessor, folder: Path) -> di
     return report
 
 
+def refuse_nothing_learned(recipe: Recipe, parts: Mapping[str, Dataset]) -> None:
+    """Raise MendableError where no training row shows an image and only parts that images pass through are trained."""
+    import pyarrow.compute as pc
+
+    trained = {*recipe.adapter.on, *recipe.adapter.full}
+    if "language" in trained:
+        return
+    for part in parts.values():
+        images = pc.list_value_length(part.data.column("images")).to_numpy()
+        if images[~part.data.column("held_back").to_numpy()].any():
+            return
+    what = f"no training row has an image, and only the {' and the '.join(sorted(trained))} would be trained"
+    fix = "add language to adapter.on, or train on rows with images"
+    raise MendableError(f"{what}: nothing would be learned", "adapter.on", fix)
+
+
 def report_leaks(recipe: Recipe, folder: Path) -> int:
     """Adds to the report which of the evaluation's pictures are trained on, pixel by pixel; returns how many.
 
@@ -54,7 +75,11 @@ def report_leaks(recipe: Recipe, folder: Path) -> int:
     from data_prep.leaks import leaks
     from eval_harness.evaluate import task_sample
 
-    report = read_json(folder / REPORT)
+    try:
+        report = dict(read_json(folder / REPORT))
+    except (OSError, ValueError, TypeError) as error:
+        what = f"the report of the prepared set cannot be read ({error!s:.100})"
+        raise MendableError(what, str(folder / REPORT), "run again with --from prepare") from error
     if not recipe.eval.chosen().by_heart:
         report["leaks"] = leaks(prepared_parts(recipe.data, folder), task_sample(recipe.eval)[0])
         _write(report, folder)

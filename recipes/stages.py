@@ -50,8 +50,11 @@ def leaks(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 def attach(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Attaches the adapter to the architecture alone: which layers, how many numbers, how much memory."""
+    from data_prep.prepared import prepared_parts
+    from recipes.data import refuse_nothing_learned
     from recipes.dry_run import dry_run, verdict
 
+    refuse_nothing_learned(recipe, prepared_parts(recipe.data, out / "data"))  # what is trained may have changed
     run = dry_run(recipe)
     print(", ".join(f"{part}: {count} layers" for part, count in run.layers.items()), flush=True)
     if full := run.parameters["full"]:

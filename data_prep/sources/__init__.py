@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -72,18 +73,39 @@ def _options(settings: SourceSection) -> dict[str, Any]:
     for key, what, fix in misplaced_options(settings):
         raise MendableError(what, f"data.{key}", fix)
     given = {key: value for key in OPTIONS if (value := getattr(settings, key))}
-    return given | ({"pictures": Path(settings.pictures).expanduser()} if settings.pictures else {})
+    return given | ({"pictures": expanded(settings.pictures)} if settings.pictures else {})
 
 
 def check_source(settings: SourceSection) -> None:
     """Raises MendableError within moments where the section's data is not there."""
-    open_source(settings.source).check(settings.split, _folder(settings), **_options(settings))
+    with _readable(settings):
+        open_source(settings.source).check(settings.split, _folder(settings), **_options(settings))
 
 
 def source_rows(settings: SourceSection) -> Iterator[Row]:
     """The section's rows, all of them, in the source's order; raises as `check_source` does."""
-    return open_source(settings.source).rows(settings.split, _folder(settings), **_options(settings))
+    with _readable(settings):
+        yield from open_source(settings.source).rows(settings.split, _folder(settings), **_options(settings))
+
+
+@contextmanager
+def _readable(settings: SourceSection) -> Iterator[None]:
+    """Turn what the operating system says of a file or folder into a MendableError."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or settings.folder or settings.source)
+        what = f"the data of the source {settings.source} cannot be read ({error.strerror or error})"
+        raise MendableError(what, where, "see who may read it, and whether its disk is there") from error
 
 
 def _folder(settings: SourceSection) -> Path | None:
-    return Path(settings.folder).expanduser() if settings.folder else None
+    return expanded(settings.folder) if settings.folder else None
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with its ``~`` resolved; as it is where there is no such user, so that it is found missing."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -19,7 +19,7 @@ from data_prep.columns import pictures_in
 from data_prep.confined import Pictures
 from data_prep.references import References
 from data_prep.rows import Row, RowError
-from data_prep.sources import known_split
+from data_prep.sources import expanded, known_split
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Pictures:
 def _given(repo: str | None) -> str:
     if not repo:
         raise MendableError("the source needs the name of a data set", "data.repo", "such as owner/name, or a folder")
-    folder = Path(repo).expanduser()
+    folder = expanded(repo)
     return str(folder) if folder.is_dir() else repo
 
 

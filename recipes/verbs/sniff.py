@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.example import PICTURE, Example
 from data_prep.images import picture_size
-from data_prep.sources import SOURCES, open_source
+from data_prep.sources import SOURCES, expanded, open_source
 from mlplora_vlm.errors import MendableError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
 
     from data_prep.sniff import propose, samples
 
-    path, console = given.path.expanduser(), Console(soft_wrap=True, highlight=False)
+    path, console = expanded(given.path), Console(soft_wrap=True, highlight=False)
     proposals = propose(path)
     for number, proposal in enumerate(proposals, 1):
         _show(number, proposal, console)
@@ -94,9 +94,15 @@ def _size(image: Any) -> str:
 
 def _explain(seen: list[Sample], console: Console) -> None:
     """What was looked at, and what each source of one's own files would need."""
+    from data_prep.sniff import unsupported
+
     console.print("No source reads this.  Seen:", style="bold")
     for sample in seen:
         console.print(f"   {_line(str(sample.path))}: {_described(sample)}", markup=False)
+        if sample.fault:
+            console.print(f"      cannot be read: {_line(sample.fault)}", style="bold", markup=False)
+        elif reason := unsupported(sample):
+            console.print(f"      cannot be taught: {_line(reason)}", style="bold", markup=False)
     console.print("\nWhat the sources of one's own files read:", style="bold")
     for name in SOURCES:
         module = open_source(name)
@@ -114,7 +120,7 @@ def _described(sample: Sample) -> str:
         names = sorted(path.name for path in sample.path.iterdir())
         return f"{len(names)} entries, such as {_line(', '.join(names[:5]))}" if names else "an empty folder"
     if not sample.records:
-        return "no records could be read from it"
+        return "no record could be read" if sample.path.stat().st_size else "an empty file"
     first = sample.records[0]
     if not isinstance(first, dict):
         return f"its first record is no object: {_line(repr(first))}"

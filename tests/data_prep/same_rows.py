@@ -130,7 +130,9 @@ def messages_column(folder: Path, rows: Rows) -> None:
 
 def messages_completion(folder: Path, rows: Rows) -> None:
     spoken = [messages(row, named) for row in rows]
-    file_of(folder, *({"prompt": said[:-1], "completion": said[-1:]} for said in spoken))
+    answer = [next(place for place, turn in enumerate(said) if turn["role"] == "assistant") for said in spoken]
+    rows_ = zip(spoken, answer, strict=True)
+    file_of(folder, *({"prompt": said[:first], "completion": said[first:]} for said, first in rows_))
 
 
 def qwen_vl_named(folder: Path, rows: Rows) -> None:

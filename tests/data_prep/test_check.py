@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from chat_processors import processors
@@ -10,6 +11,7 @@ from PIL import Image
 
 from data_prep.check import MOVED, SHOWN, RowCheck
 from data_prep.collate import IGNORED, TrainCollator
+from data_prep.demo import tiny
 from data_prep.demo.tiny import tiny_family
 from data_prep.demo.tiny.build import build_processor
 from data_prep.example import PICTURE, Example
@@ -19,6 +21,9 @@ from data_prep.section import DataSection, SourceSection
 from mlplora_vlm.errors import MendableError
 
 PROCESSORS = processors()
+FAMILIES = sorted(
+    path.stem for path in Path(tiny.__file__).parent.glob("*.py") if path.stem not in ("__init__", "build")
+)
 
 
 def example(question="what is it?", answer="red", pictures=1, name="row", **more):
@@ -151,6 +156,41 @@ def test_or_has_its_pictures_made_smaller(growing):
     assert to_example(record).images[0].size == (width, height)
     (text_alone,) = checked(LARGE, processor=growing, max_length=whole["text_tokens"], too_long="shrink")
     assert text_alone["reason"] == "too long"
+
+
+SHAPES = [(3, 590), (590, 3), (2, 380), (700, 6), (900, 900), (1, 40)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_of_any_shape_are_made_smaller_in_proportion_or_refused_with_their_own_size(family):
+    processor = build_processor(tiny_family(family))
+    for width, height in SHAPES:
+        row = replace(example(), images=(Image.new("RGB", (width, height), "red"),))
+        (whole,) = checked(row, processor=processor, max_length=100_000)
+        if whole["reason"] is not None:
+            assert whole["reason"] == "picture size" and f"{width} x {height} pixels" in whole["detail"]
+            continue
+        for share in (0.9, 0.5, 0.1, 0.0):
+            limit = max(8, whole["text_tokens"] + int(share * whole["picture_tokens"]))
+            (record,) = checked(row, processor=processor, max_length=limit, too_long="shrink")
+            if record["reason"] is not None:
+                assert record["reason"] == "too long" and f"{width} x {height} pixels" in record["detail"]
+            elif record["images"][0]["shrunk"]:
+                (short, long), (side, other) = sorted((width, height)), sorted(record["images"][0]["shrunk"])
+                assert record["length"] <= limit and side >= 1 and 0 <= long * side / short - other < 1
+                batch = TrainCollator(processor, "as_written")([record])
+                assert int(batch["attention_mask"].sum()) == record["length"]
+
+
+def test_an_image_is_made_as_small_as_needed_where_smaller_ones_are_refused(growing):
+    thin = replace(example(), images=(Image.new("RGB", (3, 590)),))
+    (whole,) = checked(thin, processor=growing, max_length=4096)
+    assert whole["reason"] is None
+    limit = whole["length"] - 1
+    (record,) = checked(thin, processor=growing, max_length=limit, too_long="shrink")
+    assert record["reason"] is None and record["images"][0]["shrunk"] == [1, 196]  # 1 x 295, half of it, is too narrow
+    (record,) = checked(thin, processor=growing, max_length=whole["text_tokens"] + 1, too_long="shrink")
+    assert record["reason"] == "too long" and "3 x 590" in record["detail"] and "1 x" not in record["detail"]
 
 
 def test_or_ends_the_run(growing):

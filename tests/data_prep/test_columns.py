@@ -110,7 +110,7 @@ def test_markers_place_the_pictures() -> None:
     [
         ({"answer": "yes"}, "yes", ("yes",)),
         ({"answer": 3}, "3", ("3",)),
-        ({"answer": ["a", "b", "b"]}, "b", ("a", "b", "b")),
+        ({"references": ["a", "b", "b"]}, "b", ("a", "b", "b")),
         ({"references": ["a", "b"]}, "a", ("a", "b")),
         ({"references": '["a", "b"]'}, "a", ("a", "b")),
         ({"references": "a"}, "a", ("a",)),
@@ -148,6 +148,8 @@ BAD: list[tuple[object, str]] = [
     ({"image": "a", "question": "?"}, "empty answer"),
     ({"image": "a", "question": "?", "answer": []}, "empty answer"),
     ({"image": "a", "question": "?", "answer": [None]}, "wrong type"),
+    ({"image": "a", "question": "?", "answer": ["a"]}, "wrong type"),
+    ({"image": "a", "question": "?", "answer": ["a", "b", "b"]}, "wrong type"),
     ({"image": "a", "question": "?", "answer": True}, "wrong type"),
     ({"image": "a", "question": "?", "answer": 1.5}, "wrong type"),
     ({"image": "a", "question": "?", "answer": {"x": 1}}, "wrong type"),

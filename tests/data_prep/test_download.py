@@ -221,6 +221,12 @@ def test_a_damaged_archive_is_kept_out_and_not_trusted(public: PublicSet, server
     assert (tmp_path / "pictures/train/1.jpg").exists()
 
 
+def test_an_archive_that_was_there_before_stays(public: PublicSet, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "train.zip").write_bytes(PICTURES)
+    done(public, tmp_path)
+    assert (tmp_path / "train.zip").read_bytes() == PICTURES and (tmp_path / "pictures/train/1.jpg").exists()
+
+
 def test_archives_are_kept_when_asked(public: PublicSet, server: Server, tmp_path: Path) -> None:
     done(public, tmp_path, keep=True)
     assert (tmp_path / "train.zip").read_bytes() == PICTURES

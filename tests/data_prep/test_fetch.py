@@ -191,6 +191,14 @@ def test_a_part_of_nobody_knows_what_is_not_used(server: Server, tmp_path: Path,
     assert ranges(server) == [""]
 
 
+def test_a_part_that_another_program_left_is_not_touched(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(b"a browser's")
+    with pytest.raises(MendableError, match=r"a\.zip\.part") as error:
+        fetch(server.url("a.zip"), tmp_path / "a.zip", len(CONTENT), SHA256)
+    assert error.value.where == str(tmp_path / "a.zip.part") and server.asked == []
+    assert (tmp_path / "a.zip.part").read_bytes() == b"a browser's"
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 501])
 def test_a_refusal_ends_it_at_once(server: Server, tmp_path: Path, pauses: list, status: int) -> None:
     server.faults.extend([Fault(status=status)] * 9)

@@ -105,6 +105,21 @@ def test_decompression_bombs_are_refused_unread(tmp_path, monkeypatch):
         open_image(saved(tmp_path, Image.new("L", (10, 10))))
 
 
+def test_a_bomb_that_pillow_refuses_is_named_with_the_limit_in_force():
+    header = hostile_pictures.refused()["bomb_by_its_header.png"][0]
+    with pytest.raises(MendableError) as error:
+        open_image(header)
+    assert f"{(2**31 - 1) ** 2} pixels" in error.value.what
+    assert f"more than {images.MAX_PIXELS:,}" in error.value.what and "limit of" not in error.value.what
+
+
+def test_a_pointer_in_place_of_a_picture_is_called_so(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n")
+    with pytest.raises(MendableError, match="git-LFS pointer"):
+        open_image(path)
+
+
 def test_the_source_picture_is_left_alone():
     source = Image.new("RGB", (2, 2), RED)
     open_image(source).putpixel((0, 0), BLUE)

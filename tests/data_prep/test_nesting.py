@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.nesting import DEEPEST, STEP, Shallow
+from data_prep.nesting import DEEPEST, DIGITS, STEP, Shallow
 
 
 def read(content: bytes) -> bytes:
@@ -43,6 +43,15 @@ def test_brackets_within_texts_are_not_nesting(text: bytes) -> None:
     text += b"\\" if text.endswith(b"a\\") else b""
     content = b'["' + text + b'", "]]]", [[["' + b"[" * 200 + b'"]]]]'
     assert read(content) == content
+
+
+@pytest.mark.parametrize("before", [0, 1, STEP - 999, STEP - 1])
+def test_numbers_that_would_end_the_process_are_refused(before: int) -> None:
+    whole, long = b"9" * (DIGITS - 1), b"9" * 5000
+    content = b"[" + b" " * before + whole + b", " + whole + b"." + whole + b"]"
+    assert read(content) == content
+    with pytest.raises(ValueError, match="digits"):
+        read(b"[" + b" " * before + long + b"]")
 
 
 json_values = st.recursive(

@@ -33,6 +33,7 @@ def test_every_missing_file_is_named_with_its_origin(tmp_path: Path) -> None:
 
 
 DAMAGED = [b"{", b"[]", b'{"rows": 3}', b'{"rows": {}}', b'{"rows": [1, 2', b"\xff", b"", b"null", b"[" * 100_000]
+DAMAGED += [b'{"rows": [1e99999999999999999999]}', b'{"rows": [1' + b"0" * 5000 + b"]}"]
 
 
 @pytest.mark.parametrize("content", [*DAMAGED, b'{"rows": []}', b'{"rows": [1]} and more'], ids=lambda each: each[:20])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from chat_processors import processors
@@ -16,6 +18,7 @@ from data_prep.sources import source_rows
 from mlplora_vlm.errors import MendableError
 
 PROCESSOR = processors()["chatml"]
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 
 
 def conversations(folder: Path, rows: list[dict]) -> Path:
@@ -49,7 +52,7 @@ def test_what_is_trained_on_is_what_the_source_has_in_its_order(tmp_path):
         shown = to_example(record)
         assert shown.answer == example.answer and shown.question.startswith(example.question)
         assert Image.open(__import__("io").BytesIO(shown.images[0])).tobytes() == example.images[0].tobytes()
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["rejects.jsonl", "shapes"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["prepared.json", "rejects.jsonl", "shapes"]
 
 
 def test_every_row_is_accepted_or_stands_among_the_rejects(tmp_path):
@@ -144,3 +147,101 @@ def test_what_ends_a_run_inside_is_told_outside(tmp_path, workers, monkeypatch):
     (folder / "rows.json").write_text(text[: len(text) // 2])
     with pytest.raises(MendableError, match="breaks off after"):
         prepare(mine(folder), PROCESSOR, tmp_path / "data", progress=False)
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory):
+    """A prepared set of two sources, with a rejected row."""
+    home = tmp_path_factory.mktemp("prepared")
+    folder = conversations(home / "mine", [row(), row("what?"), row(answer="")])
+    also = SourceSection("llava_conversations", folder=str(folder), prompt="as_written")
+    settings = DataSection("shapes", limit=20, max_reject_rate=0.5, mixed_with={"mine": also})
+    prepare(settings, PROCESSOR, home / "data", progress=False)
+    return settings, home / "data"
+
+
+def damaged(path: Path, random: Random) -> Iterator[bytes | None]:
+    """Contents in place of the file's own; None: no file."""
+    content = path.read_bytes()
+    yield from (None, b"", b"\xff" * 9, LFS_POINTER, b"[" * 5000, content + b"\n", content[:-1], content[:-8])
+    yield from (content[: random.randrange(len(content))] for _ in range(6))
+    if path.suffix == ".json":
+        yield from (json.dumps(value).encode() for value in (None, 1, "a", [], {}, [[]], {"files": 1, "rows": []}))
+        for key in (whole := json.loads(content)):
+            yield from (json.dumps(whole | {key: other}).encode() for other in (None, 7, "a", [], {}, ["a"], {"a": 1}))
+
+
+@pytest.mark.parametrize("name", ["prepared.json", "rejects.jsonl", "state.json", "dataset_info.json", ".arrow"])
+def test_a_damaged_set_is_prepared_again(two_sources, name):
+    settings, folder = two_sources
+    paths = [path for path in sorted(folder.rglob("*")) if path.name.endswith(name)]
+    assert len(paths) == (1 if name in ("prepared.json", "rejects.jsonl") else 2)
+    for path in paths:
+        whole = path.read_bytes()
+        for content in damaged(path, Random(0)):
+            if content == whole or (name == "prepared.json" and content and content.strip() == whole.strip()):
+                continue
+            path.unlink() if content is None else path.write_bytes(content)
+            with pytest.raises(MendableError) as error:
+                load_prepared(settings, folder)
+            assert str(folder) in error.value.where and "--from prepare" in error.value.fix
+            path.write_bytes(whole)
+    rows, _ = load_prepared(settings, folder)
+    assert len(rows) == 22
+
+
+def test_damaged_rejects_are_no_rejects(two_sources):
+    _, folder = two_sources
+    path = folder / "rejects.jsonl"
+    whole = path.read_bytes()
+    for content in (None, whole[:-5], b"\xff\n", LFS_POINTER, b"1\n", b"[1]\n"):
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(MendableError, match="cannot be used"):
+            list(rejects(folder))
+    path.write_bytes(whole)
+    assert len(list(rejects(folder))) == 1
+
+
+def test_a_set_that_was_not_finished_is_not_trained_on(tmp_path):
+    folder = conversations(tmp_path / "mine", [row(), row(answer="")])
+    with pytest.raises(MendableError, match="are left out"):
+        prepare(mine(folder), PROCESSOR, tmp_path / "data", progress=False)
+    with pytest.raises(MendableError, match="cannot be used"):
+        load_prepared(mine(folder), tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "shapes/model.safetensors", "shapes/deeper/state.json", "rejects.jsonl"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_nothing_is_removed_that_is_not_of_a_prepared_set(tmp_path, name, ours):
+    data = tmp_path / "data"
+    if ours:
+        prepare(DataSection("shapes", limit=8), PROCESSOR, data, progress=False)
+    (data / name).parent.mkdir(parents=True, exist_ok=True)
+    (data / name).write_text("mine")
+    if ours and name == "rejects.jsonl":
+        return  # a file of the set, changed
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    with pytest.raises(MendableError) as error:
+        prepare(DataSection("shapes", limit=8), PROCESSOR, data, progress=False)
+    assert error.value.where == str(data) and name.partition("/")[0] in error.value.what
+    assert before == {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+
+
+def test_a_set_of_other_sources_gives_way(tmp_path):
+    prepare(DataSection("shapes", limit=8), PROCESSOR, tmp_path / "data", progress=False)
+    folder = conversations(tmp_path / "mine", [row()])
+    prepare(mine(folder), PROCESSOR, tmp_path / "data", progress=False)
+    found = {path.name for path in (tmp_path / "data").iterdir()}
+    assert found == {"prepared.json", "rejects.jsonl", "llava_conversations"}
+    link = tmp_path / "data" / "shapes"
+    link.symlink_to(folder)
+    with pytest.raises(MendableError, match="shapes"):
+        prepare(mine(folder), PROCESSOR, tmp_path / "data", progress=False)
+    assert link.is_symlink() and (folder / "rows.json").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(MendableError) as error:
+        prepare(DataSection("shapes", limit=8), PROCESSOR, tmp_path / "file" / "data", progress=False)
+    assert str(tmp_path / "file" / "data") in error.value.where

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -114,11 +116,16 @@ class Server(BaseHTTPRequestHandler):
     """Answers each path in its own way."""
 
     asked: list[str]
+    elsewhere: str
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
         name = self.path.split("?")[0].removeprefix("/")
-        if name.startswith("to-"):
+        if name == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", self.elsewhere)
+            self.end_headers()
+        elif name.startswith("to-"):
             self.send_response(302)
             self.send_header(
                 "Location", {"to-a": "/a.png", "to-file": "file:///etc/hostname"}.get(name, name[3:] + "://x/")
@@ -197,13 +204,75 @@ def test_a_url_that_is_none_rejects_its_row(folder: Path, url: str) -> None:
     assert refused(folder, url, urls=True) == "picture by URL"
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254"])
-def test_link_local_addresses_are_never_asked(
-    folder: Path, server: str, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connect(connection: references.HTTPConnection) -> None:
-        """As though the name had led there."""
-        connection.sock = type("Socket", (), {"getpeername": lambda _: (address, 80), "close": lambda _: None})()
+class Reached:
+    """A socket that is connected to this address, whatever was asked for; it must not be used."""
 
-    monkeypatch.setattr(references.HTTPConnection, "connect", connect)
-    assert refused(folder, f"{server}/a.png", urls=True) == "picture by URL" and not Server.asked
+    def __init__(self, address: str) -> None:
+        self.address, self.closed = address, False
+
+    def getpeername(self) -> tuple[str, int]:
+        return self.address, 80
+
+    def close(self) -> None:
+        self.closed = True
+
+
+METADATA = ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "::169.254.169.254", "64:ff9b::a9fe:a9fe"]
+METADATA += ["2002:a9fe:a9fe::1", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "168.63.129.16"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("address", METADATA)
+def test_metadata_services_are_never_asked(
+    folder: Path, scheme: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = Reached(address)
+    monkeypatch.setattr(socket, "create_connection", lambda *args: reached)
+    with pytest.raises(RowError, match="link-local address or metadata service") as error:
+        References(folder, urls=True)(f"{scheme}://pictures.example/a.png", "row 7")
+    assert error.value.reason == "picture by URL" and reached.closed
+
+
+NUMBERS = ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.16689662", "[::ffff:a9fe:a9fe]"]
+NUMBERS += ["[fe80::1]", "[fd00:ec2::254]", "user:word@169.254.169.254:80", "100.100.100.200"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", NUMBERS)
+def test_metadata_services_are_known_by_any_number_before_anything_is_asked(
+    folder: Path, server: str, scheme: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Server.elsewhere = f"{scheme}://{host}/latest"
+    monkeypatch.setenv("https_proxy", server)  # which would look up the address itself
+    for url in (f"{scheme}://{host}/a.png", f"{server}/elsewhere"):
+        with pytest.raises(RowError, match="link-local address or metadata service"):
+            References(folder, urls=True)(url, "row 7")
+    assert Server.asked == ["/elsewhere"]
+
+
+def test_a_public_server_may_not_lead_into_the_own_network(
+    folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first server is called public; it and the next are the same one, on this machine."""
+    reached, connect = list[str](), socket.create_connection
+
+    class Public(socket.socket):
+        def getpeername(self) -> tuple[str, int]:
+            return "93.184.215.14", 80
+
+    def create_connection(address: tuple[str, int], *options: Any) -> socket.socket:
+        reached.append(address[0])
+        if address[0] != "pictures.example":
+            return connect(address, *options)
+        plain = connect(("127.0.0.1", int(server.rpartition(":")[2])), *options)
+        public = Public(fileno=plain.detach())
+        public.settimeout(5)
+        return public
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    assert References(folder, urls=True)("http://pictures.example/to-a", "") == PNG
+    Server.elsewhere = f"{server}/a.png"
+    assert References(folder, urls=True)(f"{server}/elsewhere", "") == PNG  # from one's own to one's own
+    with pytest.raises(RowError, match="redirects to a private address"):
+        References(folder, urls=True)("http://pictures.example/elsewhere", "")
+    assert reached[-2:] == ["pictures.example", "127.0.0.1"] and Server.asked[-1] == "/elsewhere"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
+from data_prep.example import Example
+from data_prep.record import features, to_record
 from data_prep.rows import strict
-from data_prep.sources import OPTIONS, SOURCES, open_source
+from data_prep.section import SourceSection
+from data_prep.sources import OPTIONS, SOURCES, check_source, open_source, source_rows
 from mlplora_vlm.errors import MendableError
 
 needs_easy_vqa = pytest.mark.skipif(find_spec("easy_vqa") is None, reason="the package easy-vqa is not installed")
@@ -85,3 +90,38 @@ def test_captions_agree_with_the_open_answers() -> None:
             assert row.answer in known[row.images[0]]
     assert {colour for colour, _ in known.values()} == set(COLOURS)
     assert {shape for _, shape in known.values()} == set(SHAPES)
+
+
+def test_what_the_system_refuses_is_an_error_of_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"question": "?", "answer": "a"}\n')
+    settings = SourceSection("table", folder=str(tmp_path))
+    usual = Path.open
+
+    def refused(self, *args, **options):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    for act in (lambda: check_source(settings), lambda: list(source_rows(settings))):
+        with pytest.raises(MendableError, match="Permission denied") as error:
+            act()
+        assert error.value.where == str(path)
+
+
+def test_half_of_a_surrogate_pair_rejects_the_row_wherever_it_stands():
+    whole = Example("row", (), "q?", "a", ("a",), "open", where="file:1")
+    for change in (
+        {"question": "\ud83d"},
+        {"answer": "\ud83d"},
+        {"earlier": (("\udc00", "a"),)},
+        {"system": "\ud83d"},
+        {"category": "\udcff"},
+        {"id": "\udcff"},
+        {"where": "f\udcff:1"},
+        {"images": (Path("f\udcff.png"),)},
+    ):
+        record = to_record(replace(whole, **change), "mine")
+        assert record["reason"] == "invalid text"
+        Dataset.from_list([record], features=features())

@@ -212,13 +212,11 @@ def test_completions_are_labelled_as_trl_does_but_for_the_line_break_after_them(
     assert of.tokenizer.decode(labels[labels != IGNORED]) == "red<|im_end|>"
 
 
-def test_answers_within_a_prompt_are_taught_too(folder: Path) -> None:
+def test_answers_within_a_prompt_are_context_as_in_trl(folder: Path) -> None:
     row = {"prompt": [user("which?"), assistant("red"), user("and now?")], "completion": [assistant("blue")]}
     row |= {"images": ["a.png"]}
     ids, labels = ours(LLAVA, row, folder)
     their_ids, their_labels = theirs(LLAVA, row, folder, completion_only_loss=True)
     assert torch.equal(ids, their_ids[:-1])
-    earlier = (labels != their_labels[:-1]).nonzero()[:, 0]
-    assert LLAVA.tokenizer.decode(labels[earlier]) == "red<|im_end|>" and (their_labels[earlier] == IGNORED).all()
-    labels[earlier] = IGNORED
     assert torch.equal(labels, their_labels[:-1])
+    assert LLAVA.tokenizer.decode(labels[labels != IGNORED]) == "blue<|im_end|>"

@@ -104,9 +104,19 @@ def test_an_interrupted_unpacking_leaves_nothing_and_is_repeated(
     assert list(folder.iterdir()) == []
     (folder / ".a.zip.unpacking" / "pictures").mkdir(parents=True)  # as a killed process leaves it
     (folder / ".a.zip.unpacking" / "rows.json").write_text("half")
+    (folder / ".a.zip.unpacking" / module._MARK).touch()
     unpack(archive, folder, UNITS, 10_000)
     assert tree(folder)["rows.json"] == b"[]"
     assert not (folder / ".a.zip.unpacking").exists()
+
+
+def test_a_folder_of_the_users_own_is_not_removed_before_or_after(tmp_path: Path, folder: Path) -> None:
+    mine = folder / ".a.zip.unpacking" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(MendableError, match="this command left") as error:
+        unpack(zipped(tmp_path / "a.zip"), folder, UNITS, 10_000)
+    assert error.value.where == str(mine.parent) and mine.read_text() == "mine"
 
 
 def linked(kind: bytes, to: str, name: str = "set/train/evil") -> tarfile.TarInfo:

@@ -37,7 +37,13 @@ def test_the_data_is_checked_and_nothing_else_is_done(tmp_path):
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {".lock", ".stages", "data", "resolved.yaml", "run.log"}
-    assert {path.name for path in (out / "data").iterdir()} == {"rejects.jsonl", "report.html", "report.json", "shapes"}
+    assert {path.name for path in (out / "data").iterdir()} == {
+        "prepared.json",
+        "rejects.jsonl",
+        "report.html",
+        "report.json",
+        "shapes",
+    }
     report = read_json(out / "data" / "report.json")
     assert report["rows"] == 256 and report["left_out"] == {} and report["leaks"] == []
     assert report["sources"]["shapes"]["accepted"] == 256 and report["epoch"]["steps"] == 64

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from told import one_left_out, told, write_pictures
 
 from data_prep.example import PICTURE
+from data_prep.rows import RowError
 from data_prep.sources import parquet
 from mlplora_vlm.errors import MendableError
 
@@ -48,7 +51,7 @@ def test_pictures_are_the_bytes_within_or_the_files_beside(tmp_path: Path) -> No
 def test_a_list_column_is_several_pictures_and_several_answers(tmp_path: Path) -> None:
     images = [{"bytes": PNG, "path": None}, {"bytes": b"2", "path": "b.png"}]
     write(tmp_path / "train.parquet", [{"images": images, "question": "Same?", "answers": ["no", "not"]}])
-    columns = {"image": "images", "question": "question", "answer": "answers"}
+    columns = {"image": "images", "question": "question", "references": "answers"}
     (row,) = told(parquet.rows("train", tmp_path, columns=columns))[0]
     assert row.images == (PNG, b"2") and row.references == ("no", "not")
 
@@ -139,3 +142,34 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     given = {"image": "picture", "question": "frage", "answer": "antwort"}
     (row,) = told(parquet.rows("train", tmp_path, columns=given))[0]
     assert (row.question, row.answer, row.images) == ("was?", "rot", (tmp_path / "a.png",))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_files_are_errors_of_their_own(tmp_path: Path, seed: int) -> None:
+    rows = [{"image": {"bytes": PNG, "path": None}, "question": f"{n} €?", "answer": "cat"} for n in range(40)]
+    features = datasets.Features(
+        {
+            "image": datasets.Image(decode=False),
+            "question": datasets.Value("string"),
+            "answer": datasets.Value("string"),
+        }
+    )
+    path, random = tmp_path / "train.parquet", Random(seed)
+    datasets.Dataset.from_list(rows, features=features).to_parquet(path, batch_size=20)
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    metadata = whole.rindex(b"huggingface")
+    found = set()
+    for start in [0] * 20 + [footer] * 30 + [metadata] * 30:
+        content = bytearray(whole)
+        for _ in range(random.randrange(1, 4)):
+            content[random.randrange(start, min(len(content), start + 600))] = random.randrange(256)
+        if random.random() < 0.3:
+            del content[random.randrange(len(content)) :]
+        path.write_bytes(content)
+        try:
+            assert len(list(parquet.rows("train", tmp_path))) == 40
+        except MendableError as error:
+            assert not isinstance(error, RowError) and error.what and error.where
+            found.add("error")
+    assert found
