@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.adapter_file import PICKLE, read_config
+from mlplora_vlm.base_files import IMAGE_SETTINGS
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import sha256
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
 """Of a hub's adapter: its tensors and settings, and the processor's, whatever that consists of."""
-IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
-"""A processor's image settings, as transformers 5 and 4 name them."""
 QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
 WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,

@@ -26,10 +26,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 """transformers' names of the one file, and of the list of several."""
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 CONFIG, GENERATION = "config.json", "generation_config.json"
-IMAGES = ("processor_config.json", "preprocessor_config.json")
+IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
 """One of them says what a processor does with images."""
 PROCESSOR = (
-    *(*IMAGES, "video_preprocessor_config.json", "chat_template.json"),
+    *(*IMAGE_SETTINGS, "video_preprocessor_config.json", "chat_template.json"),
     *("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json"),
 )
 """JSON files of a processor; transformers does not name a broken one."""
