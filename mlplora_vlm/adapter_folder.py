@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mlplora_vlm.load import ModelSection
 
+ADAPTED = re.compile(r"\.(?:base_layer|lora_|vera_)")
+"""What lies inside a layer that has an adapter on it."""
 MARK = "merged_adapter"
 """Key of a merged model's config.json: what was merged into it.  transformers keeps unknown keys when it saves."""
 
@@ -128,7 +130,7 @@ def _peft_config(adapter: SavedAdapter) -> Any:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     known = {field.name for field in fields(PEFT_TYPE_TO_CONFIG_MAPPING[adapter.config["peft_type"]])}
-    given = {key: value for key, value in adapter.config.items() if key != "runtime_config"}
+    given = {key: value for key, value in adapter.config.items() if key != "runtime_config" and value is not None}
     switched_on = (key for key in given.keys() - known if given[key] and isinstance(given[key], bool | dict | list))
     if unknown := sorted(switched_on):
         raise MendableError(
@@ -151,7 +153,7 @@ def _peft_errors(folder: Path | str) -> AbstractContextManager[None]:
 
 
 def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAdapter, card: FamilyCard) -> None:
-    """The file has every layer that PEFT would adapt by the configuration's target_modules, under any former name."""
+    """The file has the layers that PEFT would adapt by the configuration's target_modules, under any former name."""
     from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
     from torch import nn
 
@@ -160,13 +162,21 @@ def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAda
     adaptable = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     with _peft_errors(adapter.folder):
         _maybe_include_all_linear_layers(config, base)
-        missing = [
+        named = {
             name
             for name, module in base.named_modules()
-            if isinstance(module, adaptable)
-            and name not in layers
-            and any(check_target_module_exists(config, one) for one in _names(name, card))
-        ]
+            if name in layers or (isinstance(module, adaptable) and not ADAPTED.search(name))
+            if any(check_target_module_exists(config, one) for one in _names(name, card))
+        }
+    missing = [name for name, _ in base.named_modules() if name in named - layers]
+    as_today = {layer.removeprefix(ROOT) for layer in adapter.layers} == layers  # else PEFT may know what no card does
+    if as_today and (unnamed := sorted(layers - named)):
+        raise MendableError(
+            f"the adapter file has {len(unnamed)} of {len(layers)} layers that target_modules does not name: "
+            f"{', '.join(unnamed[:3])}{', …' if len(unnamed) > 3 else ''}",
+            f"{adapter.folder / CONFIG_FILE} target_modules",
+            f"take {CONFIG_FILE} and {ADAPTER_FILE} from the same training",
+        )
     if missing:
         raise MendableError(
             f"the adapter file lacks {len(missing)} of {len(missing) + len(layers)} layers that target_modules names: "
