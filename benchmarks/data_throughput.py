@@ -26,6 +26,7 @@ from benchmarks.common import SCRATCH, Cells, parse, rounded, write_result
 from benchmarks.resident import resident
 from data_prep.section import DataSection
 from eval_harness.lr_plot import Panel, plot
+from mlplora_vlm.files import emptied_folder
 from recipes.readme import markdown
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in settings[of]:
             key = {"what": what, of: name, "settings": {key: settings[key] for key in used}}
             if key not in cells:
-                shutil.rmtree(folder, ignore_errors=True)
+                emptied_folder(folder)
                 cells[key] = measure(folder, name, settings)
                 shutil.rmtree(folder)
             measured.setdefault(what, {})[name] = cells[key]

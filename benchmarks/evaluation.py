@@ -25,7 +25,7 @@ from benchmarks.bars import Bars, plot_bars
 from benchmarks.common import SCRATCH, Cells, parse, write_result
 from eval_harness.controls import PictureKeys
 from eval_harness.models import model_name
-from mlplora_vlm.files import read_json
+from mlplora_vlm.files import claim_folder, read_json
 from recipes.readme import markdown
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = QUICK if options.quick else FULL
     scratch = SCRATCH / ("quick" if options.quick else "")
     cells, folder = Cells(scratch / "evaluation.jsonl"), scratch / "evaluation"
+    claim_folder(folder)
     found: dict[str, Any] = {"whole": {}, "rounds": []}
     for processes in (1, 2):
         key = {"whole": processes, "settings": settings}
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found["equal"] = one == two
     result = write_result("evaluation", settings, found, options.out)
     plot_bars(options.out / "evaluation.png", panels(result))
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder)
     return 0 if found["equal"] else 1
 
 

@@ -8,6 +8,7 @@ again.  Relative errors of the logits on the recorded batch of training rows.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,26 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 def ways(path: str, settings: ModelSection, out: Path) -> dict[str, Any]:
     """Relative logit errors by way, and of leaving the adapter out; how many of the best tokens differ."""
     import torch
-    from safetensors.torch import load_file
 
     from mlplora_vlm.load import load_model, load_tuned
     from mlplora_vlm.merge import MergeSection, merge
-    from mlplora_vlm.verify import answer_logits, relative_error
+    from mlplora_vlm.verify import LOGITS, answer_logits, read_reference, relative_error
 
-    batch = load_file(out / "train" / "reference.safetensors")
-    wanted = batch.pop("answer_logits")
+    batches = read_reference(out / "train" / "reference.safetensors")
+    wanted = torch.cat([batch.pop(LOGITS) for batch in batches])
 
     def compared(model: Any) -> dict[str, float]:
-        got = answer_logits(model, batch)
+        got = torch.cat([answer_logits(model, batch) for batch in batches])
         other = (got.argmax(-1) != wanted.argmax(-1)).double().mean().item()
         return {"error": relative_error(got, wanted), "other_token": other}
 
     found: dict[str, Any] = {"tokens": len(wanted)}
     for way, base in zip(WAYS, ("dequantized", "original"), strict=False):
-        merged = out / "merged" / base
-        merged.parent.mkdir(exist_ok=True)
-        merge(path, settings, out / "adapter", merged, MergeSection(base))  # type: ignore[arg-type]
-        found[way] = compared(load_model(str(merged), ModelSection(str(merged), dtype="float32")).eval())
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            merged = Path(folder) / base
+            merge(path, settings, out / "adapter", merged, MergeSection(base))  # type: ignore[arg-type]
+            found[way] = compared(load_model(str(merged), ModelSection(str(merged), dtype="float32")).eval())
     tuned = load_tuned(path, out / "adapter", settings)
     found["not merged (4-bit base and adapter)"] = compared(tuned)
     with tuned.disable_adapter():

@@ -69,7 +69,8 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
 def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
-    from mlplora_vlm.load import load_model, load_tuned, local_device
+    from mlplora_vlm.adapter_folder import check_fit, put_on
+    from mlplora_vlm.load import load_model, local_device
 
     asked: Any  # one of the section's own choices
     plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
@@ -77,12 +78,13 @@ def _local(word: str, settings: ModelSection) -> LocalModel:
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
-    processor = _processor(path, settings, adapter)
     if adapter:
-        model: Any = load_tuned(path, adapter, settings, device)
+        check_fit(path, settings, adapter)
+    processor = _processor(path, settings, adapter)
+    model: Any = load_model(path, settings, device)
+    if adapter:
+        model = put_on(model, adapter)
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
-    else:
-        model = load_model(path, settings, device)
     return LocalModel(model.eval(), processor, model_name(word), about)
 
 
@@ -92,20 +94,14 @@ def _processor(path: str, settings: ModelSection, adapter: Path | None) -> Famil
     A tokenizer without image settings is none: which pixels and image tokens it was trained with, the base alone says,
     and the chat template of a text trainer may drop the images.
     """
-    from mlplora_vlm.load import load_config, load_processor
+    from mlplora_vlm.load import load_processor
 
-    if adapter is None or not any((adapter / name).is_file() for name in IMAGE_SETTINGS):
-        if adapter and (adapter / "tokenizer_config.json").is_file():
-            note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
-            print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
-        return load_processor(path, settings)
-    load_config(path, settings)  # its errors are the base's
-    try:
+    if adapter and any((adapter / name).is_file() for name in IMAGE_SETTINGS):
         return load_processor(path, settings, adapter)
-    except MendableError as error:
-        what = f"the adapter's own processor cannot be used: {error.what}"
-        fix = "copy the processor's files from its training again; or remove them all, and the base's is used"
-        raise MendableError(what, error.where, fix) from error
+    if adapter and (adapter / "tokenizer_config.json").is_file():
+        note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
+        print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
+    return load_processor(path, settings)
 
 
 def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:

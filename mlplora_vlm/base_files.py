@@ -27,7 +27,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 CONFIG, GENERATION = "config.json", "generation_config.json"
 IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
-"""One of them says what a processor does with images."""
+"""A processor's image settings, as transformers 5 and 4 name them."""
 PROCESSOR = (
     *(*IMAGE_SETTINGS, "video_preprocessor_config.json", "chat_template.json"),
     *("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json"),
@@ -197,9 +197,11 @@ class Translation:
         self._kept_precise = model._get_dtype_plan(dtype)
 
     def by_file(self) -> Iterator[tuple[str, list[Unit]]]:
-        """(file, the units that begin in it) for every file."""
-        for file in self.base.files:
-            yield file, [unit for unit in self.units if self.base.place[unit.keys[0]] == file]
+        """(file, the units whose first file it is) for every file, in order."""
+        order = {file: number for number, file in enumerate(self.base.files)}
+        first = [min(order[self.base.place[key]] for key in unit.keys) for unit in self.units]
+        for file, number in order.items():
+            yield file, [unit for unit, begins in zip(self.units, first, strict=True) if begins == number]
 
     def precision(self, name: str) -> torch.dtype:
         """What transformers loads a tensor of the model in."""

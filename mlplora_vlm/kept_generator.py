@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.collapse import tensors_digest
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, read_tensors, write_json
+from mlplora_vlm.files import read_json, read_tensors, replaced_folder, write_json
 
 if TYPE_CHECKING:
     from mlplora_vlm.attach import AdapterSection
@@ -38,7 +38,8 @@ def settings_of(adapter: AdapterSection, train: TrainSection) -> dict[str, Any]:
 def keep_generator(checkpoint: Path, adapter: Path, settings: dict[str, Any]) -> Path:
     """Copies the generator's part of a checkpoint beside the adapter that was collapsed from it.
 
-    Raises `MendableError` where the checkpoint lacks files, or holds another adapter than that.
+    Raises `MendableError` where the checkpoint lacks files or holds another adapter than that, and where the folder
+    for it is not empty.
     """
     from mlplora_vlm.states import saved_processes, state_files
 
@@ -52,14 +53,10 @@ def keep_generator(checkpoint: Path, adapter: Path, settings: dict[str, Any]) ->
             "collapse the checkpoint itself: give its folder",
         )
     out = beside(adapter)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for file in files:
-        shutil.copyfile(file, part / file.name)
-    write_json(part / TOLD, {"adapter_sha256": digests[1], "settings": settings})
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replaced_folder(out) as part:
+        for file in files:
+            shutil.copyfile(file, part / file.name)
+        write_json(part / TOLD, {"adapter_sha256": digests[1], "settings": settings})
     return out
 
 

@@ -16,7 +16,8 @@ from mlplora_vlm.inner import Inner, stochastic_bfloat16
 from mlplora_vlm.sharding import Share, local
 
 State = dict[str, Any]
-"""A group's state on one process: ``rows`` (int32, see `Share.rows`), and nested dicts of tensors and numbers."""
+"""A group's state on one process: ``rows`` (int32 where they fit, see `Share.rows`), and nested dicts of tensors and
+numbers."""
 
 
 class GeneratedLayer:
@@ -120,7 +121,7 @@ class GeneratedLayer:
 
     def state(self) -> State:
         return {
-            "rows": self.share.rows.int(),
+            "rows": compact(self.share.rows),
             "steps": self.steps,
             "decay": self.decay,
             "generator": {n: t.detach() for n, t in self.tensors.items()},
@@ -129,11 +130,20 @@ class GeneratedLayer:
 
     def load_inner(self, state: State) -> None:
         """Takes over the moments of a `state` that was cut to this process's rows."""
-        self.steps, self.decay, device = state["steps"], state["decay"], self.owned.device
+        self.steps, self.decay = state["steps"], state["decay"]
         for name, saved in state["inner"].items():
-            self.inner.state[self.trained[name]] = {
-                key: value.to(device, copy=True) if isinstance(value, Tensor) else value for key, value in saved.items()
+            tensor = self.trained[name]
+            self.inner.state[tensor] = {
+                key: self._moment(tensor, value) if isinstance(value, Tensor) else value for key, value in saved.items()
             }
+
+    def _moment(self, tensor: Tensor, value: Tensor) -> Tensor:
+        """A saved moment of ``tensor``, in the kind of memory that the inner optimizer would have allocated."""
+        if value.shape == tensor.shape and hasattr(self.inner, "get_state_buffer"):
+            # bitsandbytes pages the moments of tensors with 1e5 elements or more
+            buffer: Tensor = self.inner.get_state_buffer(tensor, dtype=value.dtype)
+            return buffer.copy_(value)
+        return value.to(self.owned.device, copy=True)
 
 
 class PlainGroup:
@@ -165,7 +175,7 @@ class PlainGroup:
         }
         steps = [int(state.get("step", 0)) for state in held]
         values = torch.cat([local(p).detach().flatten() for p in self.params])
-        return {"rows": self.share.rows.int(), "steps": max(steps), "values": values, "inner": moments}
+        return {"rows": compact(self.share.rows), "steps": max(steps), "values": values, "inner": moments}
 
     def load(self, state: State) -> None:
         """Takes over values and moments of a `state` that was cut to this process's rows."""
@@ -190,7 +200,7 @@ def cut(state: State, rows: Tensor, name: str) -> State:
     saved = state["rows"].long()
     if torch.equal(saved, rows):
         return state
-    place = torch.full((int(max(saved.max(), rows.max())) + 1,), -1)
+    place = torch.full((int(torch.cat([saved, rows]).max()) + 1,), -1)  # FSDP2 may leave a process without any row
     place[saved[saved >= 0]] = torch.arange(len(saved))[saved >= 0]
     index = torch.where(rows >= 0, place[rows.clamp(min=0)], -1)
     if (index[rows >= 0] < 0).any():
@@ -211,7 +221,12 @@ def cut(state: State, rows: Tensor, name: str) -> State:
             )
         return tensor[index.clamp(min=0)].masked_fill_(padding.view(-1, *[1] * (tensor.dim() - 1)), 0)
 
-    return _by_row(state, pick) | {"rows": rows.int()}
+    return _by_row(state, pick) | {"rows": compact(rows)}
+
+
+def compact(rows: Tensor) -> Tensor:
+    """Rows in int32 unless one of them is too large: a plain group's P may have more than 2³¹ elements."""
+    return rows if rows.numel() and int(rows.max()) > torch.iinfo(torch.int32).max else rows.int()
 
 
 def joined(states: Sequence[State]) -> State:
@@ -220,7 +235,7 @@ def joined(states: Sequence[State]) -> State:
         return states[0]
 
     def gathered(*tensors: Tensor) -> Tensor:
-        if tensors[0].dtype == torch.uint8:
+        if any(tensor.dtype == torch.uint8 for tensor in tensors):  # not all: small shards have float32 moments
             raise MendableError(
                 "8-bit moments are packed in blocks of rows, which cannot be joined",
                 fix="resume with the same number of processes and ZeRO stage",

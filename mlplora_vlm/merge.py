@@ -21,7 +21,7 @@ from mlplora_vlm.base_files import INDEX, BaseFiles, Translation, Unit
 from mlplora_vlm.checkpoint import ADAPTER_FILE, saved_name
 from mlplora_vlm.collapse import tensors_digest
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import open_tensors, read_json, read_tensors, write_json
+from mlplora_vlm.files import open_tensors, read_json, read_tensors, replaced_folder, write_json
 from mlplora_vlm.load import ModelSection, load_processor, resolve_dtype
 
 if TYPE_CHECKING:
@@ -57,30 +57,27 @@ def merge(
     ``path`` is the base's folder or hub id.  Files and tensors have the base's own names, and the precision of
     ``settings``.  LoRA's weight is W + (alpha / r)·B·A; a module that was trained in full takes its original's place.
     For a 4-bit base W is what its 4 bits say (see `MergeSection`).  Returns the merged layers, the modules in full, and
-    the size in bytes.  Raises `MendableError` for a base that is no plain model or holds this adapter already.
+    the size in bytes.  Raises `MendableError` for a base that is no plain model or holds this adapter already, and
+    where ``out`` is a folder with anything in it.
     """
     from safetensors.torch import save_file
 
     give_back_at_once()
     merging = Merging(path, settings, adapter, choice)
     base = merging.base
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     place: dict[str, str] = {}
     size = 0
-    for file, tensors in merging.files():
-        save_file(tensors, part / file, metadata={"format": "pt"})
-        place |= dict.fromkeys(tensors, file)
-        size += sum(tensor.nbytes for tensor in tensors.values())
-        del tensors  # before the next file's are made
-    if base.index:
-        told = {**base.index.get("metadata", {}), "total_size": size}
-        write_json(part / INDEX, {"metadata": told, "weight_map": dict(sorted(place.items()))})
-    mark = {"sha256": merging.adapted.digest, "base": merging.onto}
-    _write_settings(base, settings, part, str(merging.dtype).removeprefix("torch."), mark)
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replaced_folder(out) as part:
+        for file, tensors in merging.files():
+            save_file(tensors, part / file, metadata={"format": "pt"})
+            place |= dict.fromkeys(tensors, file)
+            size += sum(tensor.nbytes for tensor in tensors.values())
+            del tensors  # before the next file's are made
+        if base.index:
+            told = {**base.index.get("metadata", {}), "total_size": size}
+            write_json(part / INDEX, {"metadata": told, "weight_map": dict(sorted(place.items()))})
+        mark = {"sha256": merging.adapted.digest, "base": merging.onto}
+        _write_settings(base, settings, part, str(merging.dtype).removeprefix("torch."), mark)
     return {
         "layers": len(merging.adapted.layers),
         "full": len(merging.adapted.full),

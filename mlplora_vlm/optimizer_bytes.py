@@ -37,10 +37,13 @@ class LayerSize:
         return sum(self.numels)
 
     def rows(self, stage: int, world: int) -> int:
-        """Numbers of P that one of ``world`` processes holds under ZeRO ``stage``, the engine's padding included."""
+        """Numbers of P that one of ``world`` processes holds under ZeRO ``stage``, the engine's padding included.
+
+        DeepSpeed pads a flat group (stages 1 and 2) to a multiple of twice the number of processes.
+        """
         if stage == 3:
             return sum(math.ceil(n / world) for n in self.numels)
-        return math.ceil(self.numbers / world) if stage else self.numbers
+        return 2 * math.ceil(self.numbers / (2 * world)) if stage else self.numbers
 
 
 def layer_sizes(groups: Iterable[dict[str, Any]]) -> list[LayerSize]:

@@ -79,7 +79,13 @@ def owned_rows(numels: Sequence[int], local_numel: int, stage: int, rank: int, w
         slices.append(torch.where(inside < n, inside + start, -1))
         start += n
     rows = torch.cat(slices)
-    return torch.cat([rows, torch.full((local_numel - len(rows),), -1)])
+    if len(rows) != local_numel:
+        raise MendableError(
+            f"the engine handed over {local_numel} elements of a group where this process owns {len(rows)}",
+            "zero_optimization.sub_group_size",
+            "make it larger than any group of tensors: a group is stepped as a whole",
+        )
+    return rows
 
 
 def _fsdp_share(params: Sequence[Any], numels: Sequence[int]) -> Share:

@@ -42,8 +42,23 @@ def save_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str,
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"optimizer-{rank + 1:05d}-of-{world:05d}.safetensors"
     part = file.with_suffix(".part")
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, part, {"state": json.dumps(told)})
+    save_file(_apart(tensors), part, {"state": json.dumps(told)})
     part.replace(file)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in memory of its own, as safetensors wants them.
+
+    bitsandbytes gives all of its 8-bit states the same table of values (``qmap1``, ``qmap2``: 1 KiB each).
+    """
+    apart: dict[str, Tensor] = {}
+    owners: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if storage in owners else tensor
+        owners.add(storage)
+    return apart
 
 
 def load_states(optimizer: GeneratedAdapterOptimizer, folder: Path, layout: str, settings: bool = True) -> None:

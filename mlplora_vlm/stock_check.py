@@ -2,7 +2,7 @@
 
 usage: python -I stock_check.py TASK.json RESULT.json
 
-TASK holds ``base``, ``adapter``, ``merged`` (folders or a hub id), ``reference`` (a recorded batch with the trained
+TASK holds ``base``, ``adapter``, ``merged`` (folders or a hub id), ``reference`` (recorded batches with the trained
 model's logits), ``dtype``, ``device``, ``attention``, ``quantization`` (BitsAndBytesConfig's values, or null),
 ``options`` (of loading the base), ``config`` (values of the base's configuration that the recipe changed) and
 ``original`` (whether the adapter is to be tried on the base in full precision too).
@@ -20,22 +20,33 @@ ROOMS = ("mlplora_vlm", "data_prep", "eval_harness", "recipes", "benchmarks")
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
     """Relative errors of the logits, ‖got − wanted‖ / ‖wanted‖, and the class that loaded the merged folder."""
-    from safetensors.torch import load_file
+    import torch
 
-    batch = load_file(task["reference"])
-    wanted = batch.pop("answer_logits")
-    tuned = logits(adapter_on_base(task, task["quantization"]), batch)
+    batches = recorded(task["reference"])
+    wanted = torch.cat([batch["answer_logits"] for batch in batches])
+    tuned = logits(adapter_on_base(task, task["quantization"]), batches)
     found: dict[str, Any] = {"collapse_error": relative_error(tuned, wanted), "answer_tokens": len(wanted)}
     del tuned
     model = merged_model(task)
     found["class"] = type(model).__name__
-    whole = logits(model, batch)
+    whole = logits(model, batches)
     del model
     found["merge_error"] = relative_error(whole, wanted)
     found["largest_logit_difference"] = (whole - wanted).abs().max().item()
     if task["original"]:
-        found["original_error"] = relative_error(whole, logits(adapter_on_base(task, None), batch))
+        found["original_error"] = relative_error(whole, logits(adapter_on_base(task, None), batches))
     return found
+
+
+def recorded(reference: str) -> list[dict[str, Any]]:
+    """The reference's batches, each with ``labels`` and the trained model's ``answer_logits``."""
+    from safetensors.torch import load_file
+
+    batches: dict[int, dict[str, Any]] = {}
+    for key, tensor in load_file(reference).items():
+        number, _, name = key.partition("|")
+        batches.setdefault(int(number), {})[name] = tensor
+    return [batches[number] for number in sorted(batches)]
 
 
 def adapter_on_base(task: dict[str, Any], quantization: dict[str, Any] | None) -> Any:
@@ -72,14 +83,18 @@ def load(path: str, task: dict[str, Any], options: dict[str, Any], placed: bool)
     return model if placed else model.to(task["device"])
 
 
-def logits(model: Any, batch: dict[str, Any]) -> Any:
-    """Those that predict each label token, fp32 on the CPU, shape (label tokens, vocabulary)."""
+def logits(model: Any, batches: list[dict[str, Any]]) -> Any:
+    """Those that predict the recorded label tokens, fp32 on the CPU, shape (label tokens, vocabulary)."""
     import torch
 
-    inputs = {key: value.to(next(model.parameters()).device) for key, value in batch.items() if key != "labels"}
-    with torch.inference_mode():
-        everywhere = model.eval()(**inputs).logits.float().cpu()
-    return everywhere[:, :-1][batch["labels"][:, 1:] != -100]
+    found, device = [], next(model.parameters()).device
+    model.eval()
+    for batch in batches:
+        inputs = {key: value.to(device) for key, value in batch.items() if key not in ("labels", "answer_logits")}
+        rows, columns = (batch["labels"][:, 1:] != -100).nonzero()[: len(batch["answer_logits"])].to(device).T
+        with torch.inference_mode():
+            found.append(model(**inputs).logits[rows, columns].float().cpu())
+    return torch.cat(found)
 
 
 def relative_error(got: Any, wanted: Any) -> float:

@@ -125,7 +125,8 @@ def deepspeed_config(settings: TrainSection) -> dict[str, Any]:
     # a bucket of adapter gradients; DeepSpeed's default of 5e8 numbers would hold a gigabyte for nothing
     zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": 50_000_000}
     if settings.zero_stage == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
+        # the default of 1e9 would split a larger group, and its optimizer step would see one part of it
+        zero |= {"stage3_gather_16bit_weights_on_model_save": True, "sub_group_size": 10**12}
     if settings.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
         if settings.zero_stage == 3:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 BOUNDS = {"float32": 1e-5, "bfloat16": 5e-2, "int8": 5e-2}
 """Largest relative logit error, by what rounds: in bfloat16 the merged weights' own rounding (2⁻⁹ each) dominates; with
 an int8 base training rounds the activations of every layer to 8 bits too, which no merged weight can repeat."""
-Rebuild = Callable[["FamilyProcessor"], dict[str, "Tensor"]]
-"""Makes the reference's batch anew, from the raw rows, with a processor."""
+Batch = dict[str, "Tensor"]
+Rebuild = Callable[["FamilyProcessor"], Sequence[Batch]]
+"""Makes the reference's batches again, from the raw rows, with a processor."""
+LOGITS = "answer_logits"
+"""In a reference, the name of the trained model's logits beside a batch's tensors."""
+RECORDED = 64
+"""Label tokens of a batch whose logits are recorded: all of a long conversation's would take gigabytes."""
 
 
 def answer_logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """The logits that predict each label token, fp32 on the CPU, shape (label tokens, vocabulary)."""
+    """The logits that predict the first `RECORDED` label tokens, fp32 on the CPU, shape (label tokens, vocabulary)."""
     import torch
 
     inputs = {key: value for key, value in batch.items() if key != "labels"}
@@ -37,24 +42,39 @@ def answer_logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     training = model.training
     model.eval()
     with torch.inference_mode():
-        logits = model(**{key: value.to(device) for key, value in inputs.items()}).logits.float().cpu()
+        logits = model(**{key: value.to(device) for key, value in inputs.items()}).logits
+        rows, columns = (batch["labels"][:, 1:] != -100).nonzero()[:RECORDED].to(logits.device).T
+        wanted = logits[rows, columns].float().cpu()
     model.train(training)
-    return logits[:, :-1][batch["labels"][:, 1:] != -100].contiguous()
+    return wanted
 
 
 def save_reference(
-    model: nn.Module, batch: dict[str, Tensor], file: Path | None, processor: FamilyProcessor | None = None
+    model: nn.Module, batches: Sequence[Batch], file: Path | None, processor: FamilyProcessor | None = None
 ) -> None:
-    """Records a batch, what the live trained model says to it, and the settings of the batch's ``processor``.
+    """Record batches, the live trained model's logits for each, and the settings of the batches' ``processor``.
 
-    Under ZeRO-3 every process must call it, since each forward gathers; those with ``file`` None write nothing.
+    Batches of the training's own size need no more memory than it did.  Under ZeRO-3 every process must call it, since
+    each forward gathers; those with ``file`` None write nothing.
     """
     from safetensors.torch import save_file
 
-    logits = answer_logits(model, batch)
+    tensors: Batch = {}
+    for number, batch in enumerate(batches):
+        recorded = {**batch, LOGITS: answer_logits(model, batch)}
+        tensors |= {f"{number}|{name}": tensor.contiguous() for name, tensor in recorded.items()}
     if file:
-        told = {key: json.dumps(value) for key, value in asked_with(processor).items()} if processor else None
-        save_file({name: t.contiguous() for name, t in batch.items()} | {"answer_logits": logits}, file, told)
+        settings = {key: json.dumps(value) for key, value in asked_with(processor).items()} if processor else None
+        save_file(tensors, file, settings)
+
+
+def read_reference(file: Path) -> list[Batch]:
+    """The batches that `save_reference` recorded, each with its `LOGITS`."""
+    batches: dict[int, Batch] = {}
+    for key, tensor in read_tensors(file).items():
+        number, _, name = key.partition("|")
+        batches.setdefault(int(number), {})[name] = tensor
+    return [batches[number] for number in sorted(batches)]
 
 
 def asked_with(processor: Any) -> dict[str, Any]:
@@ -87,11 +107,10 @@ def verify(
 
 
 def check_processor(path: str, settings: ModelSection, folder: Path, reference: Path, rebuild: Rebuild) -> None:
-    """Makes the recorded batch again with the processor that lies in ``folder``, as it lies there.
+    """Make the recorded batches again with the processor that lies in ``folder``, as it lies there.
 
     Raises `MendableError` where the chat template, the tokens or the pictures are not those of training.
     """
-    import torch
     from transformers import AutoConfig, AutoProcessor
 
     from mlplora_vlm.families.card import card_of
@@ -108,12 +127,21 @@ def check_processor(path: str, settings: ModelSection, folder: Path, reference: 
         if what in told and value != told[what]:
             raise _other(folder, f"the {what} {_differing(told[what], value)} not the one of training")
     config = AutoConfig.from_pretrained(path, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
-    wanted = read_tensors(reference)
-    del wanted["answer_logits"]
+    wanted = read_reference(reference)
     try:
         got = rebuild(FamilyProcessor(stock, card_of(config)))
     except MendableError as error:
         raise _other(folder, f"its processor cannot make the recorded batch: {error.what}") from error
+    if len(got) != len(wanted):
+        raise _other(folder, f"it makes {len(got)} batches of what were {len(wanted)} in training")
+    for recorded, batch in zip(wanted, got, strict=True):
+        _check_same_batch(folder, {name: tensor for name, tensor in recorded.items() if name != LOGITS}, batch)
+
+
+def _check_same_batch(folder: Path, wanted: Batch, got: Batch) -> None:
+    """Raise `MendableError` where two batches differ in a name, a shape or a value."""
+    import torch
+
     tokens = {name for name, tensor in wanted.items() if tensor.shape == wanted["input_ids"].shape}
     for name in sorted(wanted.keys() | got.keys(), key=lambda name: (name in tokens, name)):
         one, other = wanted.get(name), got.get(name)

@@ -6,11 +6,12 @@ import fcntl
 import multiprocessing
 import os
 import resource
-import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import digest, read_json, write_json
+from mlplora_vlm.files import claim_folder, digest, read_json, write_json
+from recipes.nodes import ALONE, SingleNode
+from recipes.own_files import OwnFiles
 from recipes.recipe import Recipe, load_resolved
 
+STAMPS = ".stages"
+"""The folder in the output folder that holds a stamp for each finished stage."""
+
 Work = Callable[[Recipe, Path], dict[str, Any]]
+FORMER_STAMPS = (".stages/*.json", ".stages/*.started")
+"""What proves that a folder is a chain's output folder, if it is older than `mlplora_vlm.files.STAMP`."""
+
+
+PRELOADED = ["recipes.heavy"]
+"""What the fork server imports once, so that each stage starts at once."""
+GRACE = 60
+"""Seconds for a stage's work to end once it is told to."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +60,36 @@ class Chain:
 
     def __init__(self, stages: Sequence[Stage], recipe: Recipe, out: Path) -> None:
         self.stages, self.recipe, self.out = {stage.name: stage for stage in stages}, recipe, out
+        begun = [s for s in stages if self._started_path(s.name).exists() or self._stamp_path(s.name).exists()]
+        self.files = OwnFiles(out, *([place for s in some for place in s.leaves] for some in (stages, begun)))
 
     def run(
-        self, start: str | None = None, only: str | None = None, force: bool = False, until: str | None = None
+        self,
+        start: str | None = None,
+        only: str | None = None,
+        force: bool = False,
+        until: str | None = None,
+        node: SingleNode = ALONE,
     ) -> dict[str, Any]:
         """Runs what is not done yet and returns every stage's stamp.
 
         ``start``: from this stage on everything is done anew; ``only``: this stage alone, anew; ``until``: no stage
-        after this one; ``force``: all anew, or leave to throw away a training of another recipe.  Raises
-        `MendableError` where that is refused.
+        after this one; ``force``: all anew, or leave to throw away a training of another recipe; ``node``: tells other
+        nodes of each stage, and ends the run where one of them failed.  Raises
+        `MendableError` where that is refused, and where the folder or what would be removed from it is not the chain's.
         """
         for name in filter(None, (start, only, until)):
             self._known(name)
         names = list(self.stages)
         names = names[: names.index(until) + 1] if until else names
         anew = set(names[names.index(start) :] if start else [only] if only else names if force else [])
+        claim_output(self.out)
         with locked(self.out):
             self._refuse_other_training(force)
+            self.files.refuse_others(self._cleared([only] if only else names, anew))
             self.recipe.dump_resolved(self.out / "resolved.yaml")
             for name in [only] if only else names:
-                self._stage(self.stages[name], name in anew)
+                self._stage(self.stages[name], name in anew, node)
             return {name: self.stamp(name) for name in names}
 
     def digest(self, name: str) -> str:
@@ -90,7 +114,7 @@ class Chain:
             return False
         return all(self.done(before) and stamp["after"][before] == self.stamp(before)["id"] for before in stage.after)
 
-    def _stage(self, stage: Stage, anew: bool) -> None:
+    def _stage(self, stage: Stage, anew: bool, node: SingleNode) -> None:
         if not anew and self.done(stage.name):
             print(f"[{stage.name}] done before", flush=True)
             return
@@ -101,17 +125,20 @@ class Chain:
                     str(self.out),
                     f"run it with --from {before}, or without --only",
                 )
-        started = self._stamp_path(stage.name).with_suffix(".started")
-        goes_on = stage.resumes and not anew and started.is_file() and started.read_text() == self.digest(stage.name)
+        goes_on = self._goes_on(stage, anew)
         if not goes_on:
+            self.files.refuse_others(stage.leaves)
             for left in stage.leaves:
-                _remove(self.out / left)
+                self.files.remove(left)
         self._stamp_path(stage.name).unlink(missing_ok=True)
+        started = self._started_path(stage.name)
         started.parent.mkdir(parents=True, exist_ok=True)
         started.write_text(self.digest(stage.name))
         print(f"[{stage.name}] {'goes on' if goes_on else 'starts'}", flush=True)
+        node.enter(stage.name)
         begun = time.perf_counter()
-        output, memory = _in_own_process(stage.work, self.recipe, self.out)
+        with self.files.writing():
+            output, memory = in_own_process(stage.work, self.recipe, self.out, node)
         seconds = time.perf_counter() - begun
         write_json(
             self._stamp_path(stage.name),
@@ -126,6 +153,20 @@ class Chain:
             },
         )
         print(f"[{stage.name}] done in {seconds:.0f} s, at most {memory:.0f} MiB a process", flush=True)
+
+    def _goes_on(self, stage: Stage, anew: bool) -> bool:
+        """Whether an interrupted attempt of the same recipe is resumed."""
+        started = self._started_path(stage.name)
+        return stage.resumes and not anew and started.is_file() and started.read_text() == self.digest(stage.name)
+
+    def _cleared(self, names: Sequence[str], anew: Collection[str]) -> list[str]:
+        """The places that a run of these stages removes."""
+        redone: set[str] = set()
+        for name in names:
+            if name in anew or redone & set(self.stages[name].after) or not self.done(name):
+                redone.add(name)
+        stages = [self.stages[name] for name in names if name in redone]
+        return [p for stage in stages if not self._goes_on(stage, stage.name in anew) for p in stage.leaves]
 
     def _refuse_other_training(self, force: bool) -> None:
         """Hours of training are not thrown away because a value changed: another recipe wants another folder."""
@@ -154,7 +195,15 @@ class Chain:
             )
 
     def _stamp_path(self, name: str) -> Path:
-        return self.out / ".stages" / f"{name}.json"
+        return self.out / STAMPS / f"{name}.json"
+
+    def _started_path(self, name: str) -> Path:
+        return self._stamp_path(name).with_suffix(".started")
+
+
+def claim_output(out: Path) -> None:
+    """Make a folder a chain's output folder; raise `MendableError` where it holds something else."""
+    claim_folder(out, *FORMER_STAMPS)
 
 
 @contextmanager
@@ -177,16 +226,26 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _in_own_process(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
+def in_own_process(work: Work, recipe: Recipe, out: Path, node: SingleNode = ALONE) -> tuple[dict[str, Any], float]:
     """(the work's output, its peak resident memory in MiB): a stage's memory goes back when it ends.
 
-    The fork server has imported what all stages need, once.
+    Where ``node.check()`` raises, the work is ended.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["recipes.heavy"])
+    context.set_forkserver_preload(PRELOADED)
     with ProcessPoolExecutor(1, context) as pool:
+        process = pool.submit(os.getpid).result()
+        running = pool.submit(_measured, work, recipe, out)
         try:
-            return pool.submit(_measured, work, recipe, out).result()
+            while wait([running], 1.0).not_done:
+                node.check()
+            return running.result()
+        except MendableError:
+            if running.running():
+                os.kill(process, signal.SIGTERM)
+                if wait([running], GRACE).not_done:
+                    os.kill(process, signal.SIGKILL)
+            raise
         except BrokenProcessPool as error:
             raise MendableError(
                 "the stage's process was killed, most likely for want of memory",
@@ -196,10 +255,22 @@ def _in_own_process(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, An
 
 
 def _measured(work: Work, recipe: Recipe, out: Path) -> tuple[dict[str, Any], float]:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what the work started is ended too
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     output = work(recipe, out)
     sys.stdout.flush()
     usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return output, usage / 1024
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that runs the chain is gone: nothing may write on behind the next run's back."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -208,10 +279,3 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
     elif old != new:
         yield key, old, new
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

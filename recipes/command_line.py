@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,21 @@ def chosen_recipe(given: argparse.Namespace) -> Recipe:
     preset, why = choose_preset(available_presets(given.recipe), cuda_memory_gib(), given.preset)
     print(why, flush=True)
     return load_recipe(given.recipe, preset, given.overrides)
+
+
+def run_command(given: argparse.Namespace, recipe: Recipe) -> str:
+    """The command line that repeats this run from the same working directory, as a shell reads it."""
+    from recipes.launch import NODE_VARIABLES, nodes
+
+    script = Path("recipes") / f"{given.recipe.stem}.sh"
+    own = script.is_file() and given.recipe.resolve() == script.with_suffix(".yaml").resolve()
+    start = ["bash", str(script)] if own else ["python", "-m", "recipes", "run", str(given.recipe)]
+    options = {"--preset": recipe.preset, "--out": given.out, "--from": given.start, "--only": given.only}
+    words = [str(word) for option, value in options.items() if value is not None for word in (option, value)]
+    words += ["--force"] * given.force
+    told = [name for name in NODE_VARIABLES if name in os.environ] if nodes()[0] > 1 else []
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in told]
+    return " ".join([*variables, shlex.join([*start, *words, *given.overrides])])
 
 
 def out_folder(given: argparse.Namespace, recipe: Recipe, verb: str = "") -> Path:

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
+from mlplora_vlm.errors import MendableError
 from recipes.recipe import Recipe
+
+NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that say which node this is, and where the nodes meet."""
+
+
+NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that say which node this is, and where the nodes meet."""
 
 
 def nodes() -> tuple[int, int]:
-    """(number of nodes, this node's rank) from NNODES and NODE_RANK; (1, 0) where they are not set."""
-    return int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
+    """(number of nodes, this node's rank) from NNODES and NODE_RANK; (1, 0) where NNODES is not set or 1."""
+    count = _whole("NNODES", "1", range(1, 100_000))
+    return count, _whole("NODE_RANK", "0", range(count)) if count > 1 else 0
+
+
+def _whole(name: str, default: str, known: range) -> int:
+    text = os.environ.get(name) or default
+    if not re.fullmatch(r"\d{1,5}", text) or int(text) not in known:
+        raise MendableError(
+            f"expected a whole number from {known[0]} to {known[-1]}, got {text!r}",
+            f"environment variable {name}",
+            "docs/multi_node.md says what the variables mean",
+        )
+    return int(text)
 
 
 def train_command(recipe: Recipe, out: Path) -> list[str]:
@@ -28,6 +50,7 @@ def train_command(recipe: Recipe, out: Path) -> list[str]:
 
 def torchrun(arguments: list[str]) -> int:
     """torchrun itself, without its traceback where a training process fails: that one has said why."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
@@ -35,7 +58,19 @@ def torchrun(arguments: list[str]) -> int:
         main(arguments)
     except ChildFailedError as error:
         return max(failure.exitcode for failure in error.failures.values()) or 1
+    except SignalException as error:
+        return 128 + error.sigval
     return 0
+
+
+def wait_for(command: list[str], environment: dict[str, str]) -> int:
+    """Run torchrun; the exit code. It is stopped, with the processes that it started, where this process is."""
+    with subprocess.Popen(command, env=environment) as running:
+        try:
+            return running.wait()
+        except BaseException:
+            running.terminate()
+            raise
 
 
 def train_environment(recipe: Recipe) -> dict[str, str]:

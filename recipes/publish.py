@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, sha256, write_json, write_text
+from mlplora_vlm.files import read_json, replaced_folder, sha256, write_json, write_text
 from mlplora_vlm.licence import Licence, base_licence, inherited
 from mlplora_vlm.publish import NOWHERE, PublishSection, hub_id, push
 from mlplora_vlm.publishable import Kind, PublishableFile, check_folder
@@ -63,13 +63,13 @@ def stage(recipe: Recipe, out: Path) -> dict[Kind, tuple[Path, list[PublishableF
     for kind in recipe.publish.destinations():
         folder = out / STAGED / kind
         _check_unchanged(out / kind, kind, hashes)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for path in sorted((out / kind).iterdir()):
-            _link(path, folder / path.name)
-        if kind == "adapter":
-            _name_base(folder / "adapter_config.json", base_name(recipe), recipe.model.revision)
-        write_text(folder / "README.md", cards[kind])
+        verified = sorted((out / kind).iterdir())
+        with replaced_folder(folder, {"README.md", *(path.name for path in verified)}) as part:
+            for path in verified:
+                _link(path, part / path.name)
+            if kind == "adapter":
+                _name_base(part / "adapter_config.json", base_name(recipe), recipe.model.revision)
+            write_text(part / "README.md", cards[kind])
         staged[kind] = folder, check_folder(folder, kind, [out, Path(__file__).parents[1]], _own_token())
     return staged
 

@@ -18,12 +18,14 @@ from mlplora_vlm.files import read_json, write_text
 from mlplora_vlm.licence import Licence
 from recipes.family_table import proof_table, vllm_table
 from recipes.recipe import Recipe, available_presets, load_recipe, recipe_files, recipe_text
+from recipes.rehearsal_table import HEADS, rows
 from recipes.source_table import source_table
 from recipes.task_table import task_table
 
 ROOT = Path(__file__).parent.parent
 RESULT = "docs/demo/result.json"
 COMPARED = "docs/demo/compared"
+REHEARSALS = "docs/rehearsal/rehearsals.json"
 PARITY = "docs/parity/result.json"
 NO_RESULT = "*No result yet: `python -m recipes.readme` writes this table from a run’s `result.json`.*"
 
@@ -64,6 +66,7 @@ def update(root: Path, check: bool = False) -> list[Path]:
         (root / "docs" / "downloads.md", "sets", markdown(*public_sets.licences())),
         (root / "docs" / "downloads.md", "files", markdown(*public_sets.table())),
         (root / "docs" / "tasks.md", "tasks", markdown(*task_table())),
+        (root / "docs" / "rehearsal.md", "rehearsal", rehearsal(root)),
     ]
     texts = {path: path.read_text("utf-8") if path.exists() else "" for path, _, _ in tables}
     wanted = dict(texts)
@@ -108,6 +111,18 @@ def result_table(root: Path) -> str:
 def compared(root: Path) -> list[dict[str, Any]]:
     """The kept results of the demo's other methods."""
     return [read_json(path) for path in sorted((root / COMPARED).glob("*.json"))]
+
+
+def rehearsal(root: Path) -> str:
+    """Every preset's rehearsal, and where they ran."""
+    path = root / REHEARSALS
+    if not path.exists():
+        return NO_RESULT
+    found = read_json(path)
+    (device,) = {result["device"] for result in found}
+    passed = sum("failed" not in result for result in found)
+    minutes = sum(result.get("seconds", 0) for result in found) / 60
+    return f"{markdown(HEADS, rows(found), right=6)}\n\n{passed} of {len(found)} pass; {minutes:.0f} minutes; {device}."
 
 
 def example_card(root: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +68,12 @@ def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
     return result
 
 
-def note_command(out: Path, command: Sequence[str]) -> None:
+def note_command(out: Path, command: str) -> None:
     """Leaves the command line where the result finds it."""
-    write_json(out / ".stages" / "command.json", list(command))
+    write_json(out / ".stages" / "command.json", command)
 
 
 def said_command(out: Path) -> str:
     """What `note_command` left; empty where nothing did."""
     path = out / ".stages" / "command.json"
-    return shlex.join(read_json(path)) if path.is_file() else ""
+    return str(read_json(path)) if path.is_file() else ""

@@ -5,7 +5,6 @@ Every function takes the recipe and the output folder and returns what result.js
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,12 @@ from mlplora_vlm.checkpoint import ADAPTER_FILE
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, sha256, write_json
 from recipes.chain import Stage
-from recipes.launch import train_command, train_environment
+from recipes.launch import train_command, train_environment, wait_for
 from recipes.recipe import Recipe
 
 REFERENCE_ROWS, COMPARED_ANSWERS = 16, 128
+TRAINING_ERROR = ".stages/training_error.txt"
+"""Why a training process ended, for the nodes that did not see it."""
 
 
 def prepare(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -79,10 +80,12 @@ def before(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Starts the training under torchrun, and waits for it."""
-    done = subprocess.run(train_command(recipe, out), env=train_environment(recipe), check=False)
-    if done.returncode:
+    reason = out / TRAINING_ERROR
+    reason.unlink(missing_ok=True)
+    if status := wait_for(train_command(recipe, out), train_environment(recipe)):
+        said = f": {reason.read_text('utf-8')}" if reason.is_file() else ""
         raise MendableError(
-            f"training ended with exit code {done.returncode}",
+            f"training ended with exit code {status}{said}",
             str(out / "run.log"),
             "see above what stopped it; the same command goes on from the last checkpoint",
         )
@@ -121,14 +124,18 @@ def train_process(recipe: Recipe, out: Path) -> None:
         tuned, rows, collator, recipe.train, recipe.adapter, arguments, held_back or None, lengths=lengths
     )
     file = folder / "reference.safetensors" if trainer.is_world_process_zero() else None
-    save_reference(trainer.model_wrapped, _first_rows(rows, collator.processor), file, collator.processor)
+    batches = _reference_batches(rows, recipe.train.batch_size, collator.processor)
+    save_reference(trainer.model_wrapped, batches, file, collator.processor)
 
 
-def _first_rows(rows: Any, processor: Any) -> dict[str, Any]:
-    """The batch that verify looks at: the first training rows, as this processor makes it."""
+def _reference_batches(rows: Any, size: int, processor: Any) -> list[dict[str, Any]]:
+    """The batches that verify compares logits on: the first training rows, no more at once than training had."""
     from data_prep.collate import TrainCollator
 
-    return TrainCollator(processor, "as_written")([rows[number] for number in range(min(REFERENCE_ROWS, len(rows)))])
+    count, collate = min(REFERENCE_ROWS, len(rows)), TrainCollator(processor, "as_written")
+    return [
+        collate([rows[number] for number in range(start, min(start + size, count))]) for start in range(0, count, size)
+    ]
 
 
 def after(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -175,9 +182,8 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
 
     path, merged, reference = model_path(recipe.model.id), out / "merged", out / "train" / "reference.safetensors"
     rows, _ = load_prepared(recipe.data, out / "data", recipe.train.seed)
-    facts = verify_written(
-        path, recipe.model, out / "adapter", merged, reference, partial(_first_rows, rows), recipe.merge
-    )
+    rebuild = partial(_reference_batches, rows, recipe.train.batch_size)
+    facts = verify_written(path, recipe.model, out / "adapter", merged, reference, rebuild, recipe.merge)
     # like its base, but never in 4 bits; its picture settings are those that lie in merged/
     plain = replace(recipe.model, id=str(merged), revision=None, quantization="none", picture_tokens=None)
     model = load_model(str(merged), plain, best_device()).eval()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, sha256, write_json
+from mlplora_vlm.files import read_json, refuse_foreign, sha256, write_json
 
 MANIFEST = "manifest.json"
 
@@ -40,6 +40,8 @@ def cached_folder(name: str, made_from: dict[str, str], build: Callable[[Path], 
         if final.exists():  # looked at again: another process may have made it in the meantime
             if not (why := fault(final, made_from)):
                 return final
+            if not (final / MANIFEST).is_file():
+                refuse_foreign(final)
             print(f"{final}: {why}; it is made anew", file=sys.stderr)
         for left_behind in final.parent.glob(f".{name}.*.unfinished"):  # by a process that was killed
             shutil.rmtree(left_behind, ignore_errors=True)

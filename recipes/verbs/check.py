@@ -25,10 +25,10 @@ def run(given: argparse.Namespace) -> int:
     """0; a GPU that the preset needs may be missing."""
     recipe = chosen_recipe(given)
     out = out_folder(given, recipe)
-    from recipes.chain import Chain
+    from recipes.chain import Chain, claim_output
     from recipes.stages import STAGES
 
-    out.mkdir(parents=True, exist_ok=True)
+    claim_output(out)
     with logged_run(recipe, out):
         Chain(STAGES, recipe, out).run(until="leaks")
     print(f"report: {out / 'data' / 'report.html'}")

@@ -17,9 +17,10 @@ from mlplora_vlm.adapter_file import PICKLE, PLAIN_STARTS, read_config
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE, last_checkpoint
 from mlplora_vlm.collapse import ADAPTER_FILES, collapse
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_tensors
-from mlplora_vlm.kept_generator import keep_generator, settings_of
+from mlplora_vlm.files import read_tensors, refuse_foreign
+from mlplora_vlm.kept_generator import beside, keep_generator, settings_of
 from mlplora_vlm.start import START_FILE, onto_original_base
+from recipes.environment import is_cached
 from recipes.recipe import Recipe, load_resolved
 
 EXAMPLES = """\
@@ -44,14 +45,15 @@ def run(given: argparse.Namespace) -> int:
     base = base or read_config(trained, checkpoint=True).get("base_model_name_or_path")
     if not base:
         raise MendableError("nothing says which model the adapter belongs to", str(trained), "name it with --base")
-    if given.out.exists() and not {path.name for path in given.out.iterdir()} <= set(ADAPTER_FILES):
-        raise MendableError("the folder holds other things than an adapter", str(given.out), "choose another: --out")
+    refuse_foreign(given.out)
     if given.keep_generator and (recipe is None or not recipe.adapter.generated):
         raise MendableError(
             "there is no generator to keep, or nothing tells its settings (the run's resolved.yaml)",
             str(given.source),
             "leave --keep-generator out, or give a checkpoint in its run's folder",
         )
+    if given.keep_generator:
+        refuse_foreign(beside(given.out))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".collapse-", dir=given.out.parent) as scratch:
         plain = on_the_original_base(trained, Path(scratch) / "adapter")
@@ -71,17 +73,18 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check_fit(adapter: Path, base: str, recipe: Recipe | None) -> None:
-    """The adapter has every layer that it is to have, where the base's configuration is on this machine."""
+    """Compare the adapter with its base's layers, where the base's configuration is on this machine."""
     from data_prep.demo.models import model_path
     from mlplora_vlm.adapter_folder import check_fit
     from mlplora_vlm.load import ModelSection
 
+    settings = recipe.model if recipe and recipe.model.id == base else ModelSection(base)
     try:
         path = model_path(base)
     except MendableError:  # an embedded model whose packages are missing here
         return
-    settings = recipe.model if recipe and recipe.model.id == base else ModelSection(base)
-    check_fit(path, settings, adapter, download=False)
+    if Path(path).is_dir() or is_cached(path, settings.revision):
+        check_fit(path, settings, adapter)
 
 
 def trained_folder(source: Path) -> Path:

@@ -41,18 +41,20 @@ def run(given: argparse.Namespace) -> int:
     recipe = chosen_recipe(given)
     from data_prep.demo.models import model_path
     from data_prep.preview import preview_page
-    from mlplora_vlm.files import write_text
+    from mlplora_vlm.files import check_claimable, write_text
     from mlplora_vlm.load import load_processor
-    from recipes.chain import Chain
+    from recipes.chain import FORMER_STAMPS, Chain, claim_output
     from recipes.stages import STAGES
 
     out = out_folder(given, recipe)
+    check_claimable(out, *FORMER_STAMPS)
     processor = load_processor(model_path(recipe.model.id), recipe.model)
     if Chain(STAGES, recipe, out).done("prepare"):
         rows, note = prepared_rows(recipe.data, out / "data", given.rows, given.seed)
     else:
         rows, note = first_rows(recipe.data, processor, given.rows, given.seed)
     print(note)
+    claim_output(out)
     write_text(out / PAGE, preview_page(recipe.name, processor, rows, notes=[f"{recipe.model.id}. {note}"]))
     print(f"page: {out / PAGE}")
     return 0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplora_vlm.errors import MendableError, did_you_mean
-from mlplora_vlm.files import write_json, write_text
+from mlplora_vlm.files import claim_folder, write_json, write_text
 
 EXAMPLES = """\
   bash recipes/selftest.sh
@@ -54,6 +54,7 @@ def run(given: argparse.Namespace) -> int:
         for name, check in CHECKS.items():
             print(f"{name:26} {check.missing() or check.about}")
         return 0
+    claim_folder(given.out, "selftest.json")
     begun = time.monotonic()
 
     def row_of(name: str) -> dict[str, Any]:

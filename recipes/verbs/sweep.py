@@ -16,6 +16,7 @@ import argparse
 import sys
 
 from mlplora_vlm.errors import MendableErrors
+from mlplora_vlm.files import claim_folder
 from recipes.command_line import out_folder, recipe_words
 from recipes.environment import check_environment, cuda_memory_gib
 from recipes.recipe import available_presets, choose_preset
@@ -48,12 +49,13 @@ def run(given: argparse.Namespace) -> int:
     recipes = {cell.label: cell.recipe for cell in grid}
     if missing := {str(lack): lack for recipe in recipes.values() for lack in check_environment(recipe)}:
         raise MendableErrors(missing.values())
+    out = out_folder(given, grid[0].recipe, "sweep")
+    claim_folder(out, "sweep.json", "cells/*.json")
     from rich.console import Console
 
     from recipes.sweep.run import work
     from recipes.sweep.summary import rich_table, write_summary
 
-    out = out_folder(given, grid[0].recipe, "sweep")
     print(f"{len(grid)} trainings: {len(recipes)} methods, {len(rates)} learning rates, {given.seeds} seeds; {out}")
     work(grid, out)
     result = write_summary(grid, out)

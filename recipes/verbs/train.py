@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import write_text
 from recipes.recipe import load_resolved
 
 EXAMPLES = """\
@@ -18,7 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    from recipes.stages import train_process
+    from recipes.stages import TRAINING_ERROR, train_process
 
-    train_process(load_resolved(given.out / "resolved.yaml"), given.out)
+    try:
+        train_process(load_resolved(given.out / "resolved.yaml"), given.out)
+    except MendableError as error:
+        write_text(given.out / TRAINING_ERROR, error.what)
+        raise
     return 0

@@ -22,7 +22,7 @@ from mlplora_vlm.merge import MergeSection, merge
 
 
 def rebuild(processor):
-    return TrainCollator(processor)(ROWS)
+    return [TrainCollator(processor)(ROWS)]
 
 
 @pytest.fixture(scope="module", params=["llava", "qwen2_5_vl"])
@@ -168,3 +168,17 @@ def test_the_fresh_process_says_the_same_and_a_broken_folder_is_told(written, tm
     (tmp_path / "merged").mkdir()
     with pytest.raises(MendableError, match="stock transformers cannot load"):
         verification.verify_logits(*given, tmp_path / "merged", written.folder / "reference.safetensors")
+
+
+def test_no_more_than_the_first_label_tokens_of_a_batch_are_recorded(written):
+    """At a real vocabulary, all label tokens of long conversations would take gigabytes."""
+    tiny = written.tiny
+    (batch,) = rebuild(tiny.processor)
+    model = tiny.model()
+    everything = batch | {"labels": batch["input_ids"].clone()}
+    got = verification.answer_logits(model, everything)
+    assert batch["input_ids"].numel() > verification.RECORDED + len(batch["input_ids"])
+    assert len(got) == verification.RECORDED
+    with torch.inference_mode():
+        logits = model.eval()(**{key: value for key, value in batch.items() if key != "labels"}).logits
+    assert torch.equal(got, logits[:, :-1].flatten(0, 1)[: verification.RECORDED].float())

@@ -33,6 +33,8 @@ class Case:
     """Over the common `AdapterSection`."""
     generator: dict[str, Any] = field(default_factory=dict)
     """Over the common `GeneratorSection`."""
+    zero: dict[str, Any] = field(default_factory=dict)
+    """Over the `zero_optimization` block of the DeepSpeed configuration."""
     precision: str = "float32"
     """float32, bfloat16, or how the base is quantized (float32 arithmetic)."""
     broken: str = ""

@@ -17,7 +17,7 @@ import deepspeed
 import parity
 import torch
 import torch.distributed as dist
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, DistributedType, PartialState
 from safetensors.torch import save_file
 from transformers import TrainerCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -26,7 +26,7 @@ from mlplora_vlm import generator as maths
 from mlplora_vlm.attach import attach
 from mlplora_vlm.layers import GeneratedLayer
 from mlplora_vlm.sharding import Share
-from mlplora_vlm.training import train, training_arguments
+from mlplora_vlm.training import deepspeed_config, train, training_arguments
 
 ENGINES = {
     "trainer": {"deepspeed": None},
@@ -54,6 +54,18 @@ def padding(numels: list[int], local: int, stage: int) -> torch.Tensor:
     if stage == 3:
         return torch.cat([cut(n, -(-n // world)) for n in numels])
     return cut(sum(numels), local)
+
+
+def let_fsdp_run_on_cpus() -> None:
+    """accelerate 1.15 leaves FSDP off where the processes are on CPUs, without a word, and runs DDP."""
+    begin = PartialState.__init__
+
+    def like_gpus(state, *given, **options):
+        begin(state, *given, **options)
+        if state.distributed_type == DistributedType.MULTI_CPU and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+            state.distributed_type = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = like_gpus
 
 
 @contextmanager
@@ -94,7 +106,13 @@ def run(folder: Path, case: parity.Case) -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     settings, adapter = case.settings(world), case.adapter_section()
     out = folder / (case.folder or f"{case.name}-w{world}")
-    arguments = training_arguments(settings, case.precision == "bfloat16", out, **ENGINES.get(case.engine, {}))
+    engine = dict(ENGINES.get(case.engine, {}))
+    if case.engine == "fsdp2":
+        os.environ["ACCELERATE_USE_FSDP"] = "true"  # as its launcher does: `let_fsdp_run_on_cpus` looks at it
+    if case.zero:
+        engine["deepspeed"] = deepspeed_config(settings)
+        engine["deepspeed"]["zero_optimization"] |= case.zero
+    arguments = training_arguments(settings, case.precision == "bfloat16", out, **engine)
     model = parity.load_base(folder / "base", case.precision)
     set_seed(settings.seed)
     model, counts = attach(model, adapter)
@@ -109,6 +127,7 @@ def run(folder: Path, case: parity.Case) -> None:
     with watched(case, sizes, recorded):
         callbacks = [StopAt(case.stop_at)] if case.stop_at else []
         trainer = train(model, parity.rows(), parity.collate, settings, adapter, arguments, callbacks=callbacks)
+    assert trainer.is_fsdp_enabled == (case.engine == "fsdp2")
     trained = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
     with deepspeed.zero.GatheredParameters([p for _, p in trained], enabled=case.engine == "zero3"):
         tensors = {n: p.full_tensor() if hasattr(p, "full_tensor") else p for n, p in trained}
@@ -142,6 +161,7 @@ class StopAt(TrainerCallback):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     deepspeed.init_distributed("gloo")
+    let_fsdp_run_on_cpus()
     root = Path(sys.argv[1])
     for values in json.loads(Path(sys.argv[2]).read_text()):
         one = parity.Case(**values)

@@ -47,7 +47,9 @@ def test_writes_exactly_the_adapters_files_and_tensors(tmp_path):
     assert (config["base_model_name_or_path"], config["inference_mode"]) == ("some/base", True)
     assert config["target_modules"] == [NAME.removeprefix("base_model.model.")]
     assert facts == {"layers": 1, "parameters": 36, "sha256": tensors_digest(wanted)}
-    assert collapse(source, tmp_path / "adapter", "some/base") == facts, "a second time changes nothing"
+    assert collapse(source, tmp_path / "again", "some/base") == facts
+    with pytest.raises(MendableError, match=r"adapter_config\.json"):
+        collapse(source, tmp_path / "adapter", "some/base")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Readers return what writers wrote, and name whatever is no such file: the file, the line, and how to get it."""
+"""Readers return what writers wrote, and name whatever is no such file: the file, the line, and how to get it.
+
+Output folders: what this project did not write is never removed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,19 @@ import torch
 from safetensors.torch import save_file
 
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import open_tensors, parse_json, read_json, read_tensors, write_json
+from mlplora_vlm.files import (
+    STAMP,
+    check_claimable,
+    claim_folder,
+    emptied_folder,
+    files_below,
+    open_tensors,
+    parse_json,
+    read_json,
+    read_tensors,
+    replaced_folder,
+    write_json,
+)
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><body>404</body></html>"
@@ -74,3 +89,82 @@ def test_tensors_come_back_and_a_file_that_was_cut_short_is_named(tmp_path: Path
         path.write_bytes(whole[:size])
         with pytest.raises(MendableError, match=r"some.safetensors is truncated, or not a safetensors file"):
             read_tensors(path)
+
+
+def content(folder):
+    return {name: (folder / name).read_text() for name in files_below(folder)}
+
+
+def test_a_new_an_empty_and_a_stamped_folder_are_claimed(tmp_path):
+    for folder in (tmp_path / "new" / "deep", tmp_path / "empty"):
+        claim_folder(folder)
+        (folder / "result").write_text("first run")
+        claim_folder(folder)
+        assert set(content(folder)) == {STAMP, "result"}
+
+
+def test_a_folder_with_other_content_is_refused_untouched(tmp_path):
+    (tmp_path / "data" / "vqav2").mkdir(parents=True)
+    (tmp_path / "data" / "vqav2" / "rows.json").write_text("[]")
+    for use in (check_claimable, claim_folder, emptied_folder):
+        with pytest.raises(MendableError, match="data") as caught:
+            use(tmp_path, ".stages/*.json")
+        assert caught.value.where == str(tmp_path)
+    assert content(tmp_path) == {"data/vqav2/rows.json": "[]"}
+
+
+def test_what_an_earlier_version_left_is_proof_too(tmp_path):
+    (tmp_path / ".stages").mkdir()
+    (tmp_path / ".stages" / "train.json").write_text("{}")
+    claim_folder(tmp_path, ".stages/*.json")
+    assert (tmp_path / STAMP).is_file()
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_user(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(MendableError) as caught:
+            claim_folder(folder)
+        assert caught.value.where == str(folder)
+    assert content(tmp_path) == {"file": "mine"}
+
+
+def test_an_emptied_folder_keeps_its_stamp_and_what_its_links_lead_to(tmp_path):
+    claim_folder(tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "out" / "old").mkdir()
+    emptied_folder(tmp_path / "out")
+    assert files_below(tmp_path / "out") == {STAMP} and content(tmp_path / "mine") == {"file": "mine"}
+
+
+@pytest.mark.parametrize("existing", ["folder", "file", "link"])
+def test_only_an_empty_folder_is_replaced(tmp_path, existing):
+    out = tmp_path / "out"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "weights").write_text("mine")
+    if existing == "link":
+        out.symlink_to(tmp_path / "mine")
+    elif existing == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "weights").write_text("mine")
+    before = content(tmp_path) if existing != "link" else content(tmp_path / "mine")
+    with pytest.raises(MendableError, match="1 other"), replaced_folder(out):
+        pytest.fail("the work began")
+    assert before == (content(tmp_path) if existing != "link" else content(tmp_path / "mine"))
+    with replaced_folder(tmp_path / "new") as part:
+        (part / "weights").write_text("made")
+    assert content(tmp_path / "new") == {"weights": "made"}
+
+
+def test_a_failed_replacement_leaves_what_was_there(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "ours").write_text("before")
+    with pytest.raises(KeyboardInterrupt), replaced_folder(out, {"ours"}) as part:
+        (part / "ours").write_text("half")
+        raise KeyboardInterrupt
+    assert content(tmp_path) == {"out/ours": "before"}

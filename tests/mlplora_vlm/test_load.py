@@ -15,7 +15,7 @@ from mlplora_vlm.collapse import collapse
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.load import ModelSection, load_model, load_tuned
 from mlplora_vlm.merge import merge
-from mlplora_vlm.verify import answer_logits, save_reference, verify_logits
+from mlplora_vlm.verify import LOGITS, answer_logits, read_reference, save_reference, verify_logits
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def written(request, base, tmp_path):
         if "lora_B" in name:
             torch.nn.init.normal_(p, std=0.3)
     model.eval()
-    save_reference(model, batch(), tmp_path / "reference.safetensors")
+    save_reference(model, [batch()], tmp_path / "reference.safetensors")
     model.save_pretrained(tmp_path / "trained")
     collapse(tmp_path / "trained", tmp_path / "adapter", base)
     facts = merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
@@ -59,7 +59,7 @@ def test_collapsed_and_merged_models_say_what_the_live_one_said(written):
     assert facts["collapse_error"] <= 1e-5 and facts["merge_error"] <= 1e-5
     assert facts["answer_tokens"] == 9
     untuned = answer_logits(load_model(settings.id, settings).eval(), batch())
-    wanted = load_file(folder / "reference.safetensors")["answer_logits"]
+    wanted = read_reference(folder / "reference.safetensors")[0][LOGITS]
     assert (untuned - wanted).norm() / wanted.norm() > 0.1, "the adapter must matter, or nothing is shown"
 
 

@@ -22,7 +22,7 @@ from mlplora_vlm.kinds import KINDS
 from mlplora_vlm.load import ModelSection, load_model, load_processor, load_tuned
 from mlplora_vlm.merge import MergeSection, merge
 from mlplora_vlm.targets import PartSection
-from mlplora_vlm.verify import answer_logits, relative_error, save_reference, verify_logits
+from mlplora_vlm.verify import LOGITS, answer_logits, read_reference, relative_error, save_reference, verify_logits
 
 FULL: dict[str, Any] = {"on": ("language",), "full": ("projector",)}
 CASES = [
@@ -71,13 +71,13 @@ def chain(base, folder, settings, section, of_dtype=lambda tensors: tensors):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    save_reference(model, of_dtype(batch()), folder / "reference.safetensors")
+    save_reference(model, [of_dtype(batch())], folder / "reference.safetensors")
     save_adapter(SavedBy(model), folder / "trained")  # type: ignore[arg-type]
     collapse(folder / "trained", folder / "adapter", base)
     facts = merge(base, settings, folder / "adapter", folder / "merged")
     assert facts["layers"] == (14 if section.full else 16)
     found = verify_logits(base, settings, folder / "adapter", folder / "merged", folder / "reference.safetensors")
-    changed = relative_error(load_file(folder / "reference.safetensors")["answer_logits"], untuned)
+    changed = relative_error(read_reference(folder / "reference.safetensors")[0][LOGITS], untuned)
     return model, found, changed
 
 
@@ -228,8 +228,11 @@ def test_an_adapter_is_merged_once(base, tmp_path):
     collapse(tmp_path / "trained", tmp_path / "adapter", base)
     merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
     first = (tmp_path / "merged" / "model.safetensors").read_bytes()
-    merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
-    assert (tmp_path / "merged" / "model.safetensors").read_bytes() == first, "anew, from the base"
+    merge(base, settings, tmp_path / "adapter", tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == first
+    with pytest.raises(MendableError, match=r"model\.safetensors"):
+        merge(base, settings, tmp_path / "adapter", tmp_path / "merged")
+    assert (tmp_path / "merged" / "model.safetensors").read_bytes() == first
     on_merged = replace(settings, id=str(tmp_path / "merged"))
     with pytest.raises(MendableError, match="merged into this base already"):
         merge(on_merged.id, on_merged, tmp_path / "adapter", tmp_path / "twice")

@@ -121,4 +121,4 @@ def test_plain_groups_hold_moments_alone(optimizer: str) -> None:
 
 def test_rows_are_cut_as_the_engine_cuts_them() -> None:
     size = LayerSize((10, 7))
-    assert [size.rows(stage, 4) for stage in (0, 1, 2, 3)] == [17, 5, 5, 3 + 2]
+    assert [size.rows(stage, 4) for stage in (0, 1, 2, 3)] == [17, 6, 6, 3 + 2]

@@ -45,6 +45,22 @@ def test_saved_and_loaded_goes_on_exactly(tmp_path, options):
     assert torch.equal(train(second, resumed, 3, begin=3), wanted)
 
 
+def test_several_8_bit_states_of_a_layer_are_saved(tmp_path):
+    """W2 and b2 both have over 4,096 elements here, as at real widths: their 8-bit states share one quantile table."""
+    widths, options = (33, 1500, 65), {"states": "8bit"}
+    whole, first, second = network(*widths), network(*widths), network(*widths)
+    wanted = train(whole, optimizer_for(whole, **options), 6)
+    optimizer = optimizer_for(first, **options)
+    train(first, optimizer, 3)
+    moments = optimizer.layers["0"].state()["inner"]
+    assert moments["W2"]["qmap1"].data_ptr() == moments["b2"]["qmap1"].data_ptr()
+    states.save_states(optimizer, tmp_path, "NO", sharded=True)
+    second.load_state_dict(first.state_dict())
+    resumed = optimizer_for(second, **options)
+    states.load_states(resumed, tmp_path, "NO")
+    assert torch.equal(train(second, resumed, 3, begin=3), wanted)
+
+
 def test_saved_again_before_the_first_step_is_whole(tmp_path):
     """A checkpoint may be written right after one was loaded, when no layer has been asked for yet."""
     model = network(33, 11)

@@ -19,7 +19,8 @@ for room in ("mlplora_vlm", "data_prep", "eval_harness", "recipes"):
     assert importlib.util.find_spec(room) is None, f"{room} can be imported here"
 
 out, base = Path(sys.argv[1]), sys.argv[2]
-batch = load_file(out / "train" / "reference.safetensors")
+recorded = load_file(out / "train" / "reference.safetensors")
+batch = {key[2:]: tensor for key, tensor in recorded.items() if key.startswith("0|")}
 wanted, labels = batch.pop("answer_logits"), batch.pop("labels")
 processor = AutoProcessor.from_pretrained(out / "merged")
 prompts = json.loads((out.parent / "prompts.json").read_text())

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mlplora_vlm.errors import MendableError
-from recipes.chain import Chain, Stage, locked
+from mlplora_vlm.files import STAMP, files_below
+from recipes.chain import Chain, Stage, claim_output, locked
 from recipes.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,7 @@ def test_from_only_and_force(recipe, tmp_path):
 
 
 def test_a_killed_stage_goes_on_with_what_it_left(recipe, tmp_path):
+    claim_output(tmp_path)
     (tmp_path / "die").touch()
     with pytest.raises(MendableError, match="was killed"):
         Chain(STAGES, recipe, tmp_path).run()
@@ -131,6 +133,7 @@ def test_a_stage_whose_files_were_deleted_is_not_done(recipe, tmp_path):
 
 
 def test_a_mistake_inside_a_stage_arrives_whole(recipe, tmp_path):
+    claim_output(tmp_path)
     (tmp_path / "mistake").touch()
     with pytest.raises(MendableError) as caught:
         Chain(STAGES, recipe, tmp_path).run()
@@ -156,3 +159,71 @@ def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path):
         except MendableError:
             time.sleep(0.1)
     pytest.fail("a killed process still holds the folder")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in files_below(folder)}
+
+
+def test_a_folder_with_other_things_is_refused_untouched(recipe, tmp_path):
+    for name in ("train/mine.txt", "data/vqav2/rows.json", "merged/model.bin", ".stages/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = contents(tmp_path)
+    for options in ({}, {"force": True}, {"only": "first"}):
+        with pytest.raises(MendableError, match="train") as caught:
+            Chain(STAGES, recipe, tmp_path).run(**options)
+        assert caught.value.where == str(tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_file_of_the_user_in_a_stages_place_is_not_removed(recipe, tmp_path):
+    Chain(STAGES, recipe, tmp_path).run()
+    (tmp_path / "train" / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
+    for options in ({"force": True}, {"start": "first"}, {"only": "train"}):
+        with pytest.raises(MendableError, match=r"1 other: train/notes\.txt") as caught:
+            Chain(STAGES, recipe, tmp_path).run(**options)
+        assert caught.value.where == str(tmp_path) and "move" in caught.value.fix
+    changed = {name for name in before if contents(tmp_path).get(name) != before[name]}
+    assert not changed - {".lock"}, "checked before anything is done"
+    Chain(STAGES, recipe, tmp_path).run(start="last")  # it is not in the way of this
+    (tmp_path / "train" / "notes.txt").unlink()
+    Chain(STAGES, recipe, tmp_path).run(force=True)
+
+
+def test_a_file_that_lay_there_before_a_killed_stage_is_not_taken_for_its_own(recipe, tmp_path):
+    Chain(STAGES, recipe, tmp_path).run()
+    (tmp_path / "train" / "notes.txt").write_text("mine")
+    code = "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); import test_chain as t\n"
+    code += "recipe = t.load_recipe(t.ROOT / 'recipes' / 'llava_vqa.yaml', 'smoke')\n"
+    code += "with t.Chain(t.STAGES, recipe, Path(sys.argv[1])).files.writing():\n"
+    code += "    (Path(sys.argv[1]) / 'train' / 'late').write_text('ours'); os._exit(9)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], cwd=ROOT, check=False
+    )
+    assert done.returncode == 9
+    with pytest.raises(MendableError, match=r"1 other: train/notes\.txt"):
+        Chain(STAGES, recipe, tmp_path).run(force=True)
+    (tmp_path / "train" / "notes.txt").unlink()
+    Chain(STAGES, recipe, tmp_path).run(force=True)
+    assert not (tmp_path / "train" / "late").exists()
+
+
+def test_the_output_folder_of_an_earlier_version_is_accepted(recipe, tmp_path):
+    Chain(STAGES, recipe, tmp_path).run()
+    (tmp_path / STAMP).unlink()
+    (tmp_path / ".stages" / "files.json").unlink()
+    calls(tmp_path)
+    Chain(STAGES, recipe, tmp_path).run(force=True)
+    assert calls(tmp_path) == "first train last"
+
+
+def test_a_linked_folder_in_a_stages_place_keeps_its_content(recipe, tmp_path):
+    claim_output(tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "checkpoint").write_text("mine")
+    (tmp_path / "out" / "train").symlink_to(tmp_path / "mine")
+    with pytest.raises(MendableError, match="1 other: train"):
+        Chain(STAGES, recipe, tmp_path / "out").run()
+    assert contents(tmp_path / "mine") == {"checkpoint": "mine"}

@@ -40,7 +40,7 @@ def test_without_a_prepared_set_the_first_rows_are_checked_and_shown(recipe_file
     assert 4 <= len(shown) <= 5 and sum("by seed" in card for card in shown) == 3
     assert all("shapes/sixteen/" in card and "data:image/png" in card for card in shown)
     assert "(16 can be used)" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [PAGE]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".mlplora_vlm", PAGE}
 
 
 def test_a_prepared_set_is_shown_where_it_is_the_recipes(recipe_file, tmp_path):

@@ -191,17 +191,19 @@ def test_two_nodes_train_together_and_node_0_does_the_rest(environment, tmp_path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    other = subprocess.Popen(
-        ["bash", "recipes/llava_vqa.sh", *QUICK],
-        cwd=ROOT, env=environment | meeting | {"OUT": str(out), "NODE_RANK": "1"}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        run(environment | meeting | {"NODE_RANK": "0"}, out)
-        assert other.wait(60) == 0
-    finally:
-        other.kill()
+    mine, its = environment | meeting | {"NODE_RANK": "0"}, environment | meeting | {"NODE_RANK": "1", "OUT": str(out)}
+    for train, other_says in (("[train] done in", "waiting for node 0"), ("[train] done before", "no training")):
+        other = subprocess.Popen(
+            ["bash", "recipes/llava_vqa.sh", *QUICK], cwd=ROOT, env=its, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert train in run(mine, out)
+            assert other_says in other.communicate(timeout=60)[0] and other.returncode == 0
+        finally:
+            other.kill()
     result = result_of(out)
     assert result["training"]["processes"] == 2 and result["verify"]["merge_error"] <= 1e-5
+    assert result["recipe"]["command"].startswith("NNODES=2 NODE_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=")
 
 
 def test_four_bit_base_and_eight_bit_states(environment, tmp_path):

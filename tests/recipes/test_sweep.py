@@ -336,4 +336,4 @@ def test_two_processes_at_once_then_once_more(tmp_path, capsys):
     assert "8 of 8 cells are done before" in text and "Lowest held-out loss" in text
     result = read_json(tmp_path / "sweep.json")
     assert result["cells"] == {"finished": 8, "all": 8} and result["learning_rates"] == [1e-3, 1e-2]
-    assert {"cells", "sweep.json", "curves.png"} == {path.name for path in tmp_path.iterdir()}
+    assert {".mlplora_vlm", "cells", "sweep.json", "curves.png"} == {path.name for path in tmp_path.iterdir()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,17 +81,28 @@ def build(folder: Path, row: TinyFamily, seed: int = 0) -> Path:
 
 def build_model(row: TinyFamily, processor: FamilyProcessor, seed: int = 0) -> PreTrainedModel:
     """The random model, in evaluation mode; the caller's random state is left as it was."""
+    tokenizer = processor.tokenizer
+    return random_model(build_config(row, tokenizer), tokenizer, row.answer_ends, seed)
+
+
+def random_model(
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    answer_ends: Sequence[str],
+    seed: int = 0,
+    dtype: str = "float32",
+) -> PreTrainedModel:
+    """A model of any size with random weights, in evaluation mode; the caller's random state is left as it was."""
     import torch
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
-    tokenizer = processor.tokenizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(build_config(row, tokenizer), dtype=torch.float32)
+        model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
         for name, parameter in model.named_parameters():
             if name.endswith(("_gate", "_projection_weight")) and not parameter.any():
                 parameter.data.normal_(0.5, 0.1)  # Llama 3.2 Vision's and Gemma 3's: nobody would see the picture
-    ends = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(row.answer_ends))]
+    ends = [tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, answer_ends)]
     model.generation_config = GenerationConfig(
         do_sample=False,
         max_new_tokens=16,
@@ -120,8 +131,10 @@ def build_config(row: TinyFamily, tokenizer: PreTrainedTokenizerFast | None = No
     return AutoConfig.for_model(row.model_type, **resolved(row.config))
 
 
-def build_processor(row: TinyFamily, **image_processor: Any) -> FamilyProcessor:
-    """The family's real processor classes around the tiny tokenizer.
+def build_processor(
+    row: TinyFamily, tokenizer: PreTrainedTokenizerFast | None = None, **image_processor: Any
+) -> FamilyProcessor:
+    """The family's real processor classes around ``tokenizer``, or the tiny one.
 
     ``image_processor``: settings in place of the row's, such as a published model's.
     """
@@ -133,7 +146,7 @@ def build_processor(row: TinyFamily, **image_processor: Any) -> FamilyProcessor:
 
     kind = getattr(transformers, PROCESSOR_MAPPING_NAMES[row.model_type])
     pictures = getattr(transformers, IMAGE_PROCESSOR_MAPPING_NAMES[row.model_type]["torchvision"])
-    parts: dict[str, Any] = {"tokenizer": build_tokenizer(row)}
+    parts: dict[str, Any] = {"tokenizer": tokenizer or build_tokenizer(row)}
     parts["image_processor"] = pictures(**(image_processor or row.image_processor))
     if "video_processor" in kind.get_attributes():
         name = VIDEO_PROCESSOR_MAPPING_NAMES[row.model_type]["torchvision"]
@@ -144,8 +157,8 @@ def build_processor(row: TinyFamily, **image_processor: Any) -> FamilyProcessor:
     return FamilyProcessor(stock, card_for(row.model_type))
 
 
-def build_tokenizer(row: TinyFamily) -> PreTrainedTokenizerFast:
-    """A byte-level BPE learnt from TEXT: the special tokens, 256 bytes and a few merges."""
+def build_tokenizer(row: TinyFamily, text: str = TEXT, vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on ``text``: the special tokens, 256 bytes and merges up to ``vocabulary`` tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -153,12 +166,12 @@ def build_tokenizer(row: TinyFamily) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=list(row.tokens),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT.splitlines(), trainer)
+    tokenizer.train_from_iterator(text.splitlines(), trainer)
     if row.adds_bos and row.bos:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{row.bos} $A",
