@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ def rehearse(recipe: Recipe, out: Path, base: Path, say: Callable[[str], None] =
     made = _base(recipe, base, say)
     write_rows(out / "data", {"train": recipe.data.prompt, "test": recipe.eval.chosen().prompt}, recipe.train.seed)
     small = rehearsed(recipe, out, base)
+    cut = made | {"sections": differences(recipe, small)}
+    say(f"  {shown(cut)}")
     sections = {key: value for key, value in small.to_dict().items() if key != "preset"}
     write_text(out / "rehearsal.yaml", dump(sections))
     run = out / "run"
@@ -79,7 +81,7 @@ def rehearse(recipe: Recipe, out: Path, base: Path, say: Callable[[str], None] =
         "stages": {name: {key: stamp[key] for key in ("seconds", "peak_memory_mib")} for name, stamp in stamps.items()},
         "killed_after_step": step,
         "killed_seconds": killed_seconds,
-        "cut": made | {"sections": differences(recipe, small)},
+        "cut": cut,
         "zero_stage": small.train.zero_stage,
         "processes": small.train.processes,
         "quantization": small.model.quantization,
@@ -149,6 +151,14 @@ def differences(recipe: Recipe, small: Recipe) -> dict[str, list[Any]]:
     found = {key: [_value(one, key) for one in (recipe, small)] for key in keys}
     found["max_new_tokens"] = [one.eval.chosen().max_new_tokens for one in (recipe, small)]
     return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
+
+
+def shown(cut: Mapping[str, Any]) -> str:
+    """What was cut, in a line."""
+    parts = [f"{part} layers {whole} -> {left}" for part, (whole, left) in cut["layers"].items()]
+    parts += [f"{key} {whole} -> {left}" for key, (whole, left) in cut["sections"].items()]
+    tokenizer = ["a small tokenizer in place of the model's"] if cut["stand_in_tokenizer"] else []
+    return "; ".join(["cut: " + ", ".join(parts), f"{cut['parameters']:,} random weights", *tokenizer])
 
 
 def _base(recipe: Recipe, base: Path, say: Callable[[str], None]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_link_that_fails_is_named_with_the_reason(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["qlora-24gb", "zero3-8gpu"])
-def test_real_widths_train_resume_merge_and_verify(preset, tmp_path):
+def test_real_widths_train_resume_merge_and_verify(preset, tmp_path, capsys):
     """Both ZeRO stages that presets use, and 8-bit states on a 4-bit base, at SmolVLM2-2.2B's widths."""
     given = [str(RECIPES / "smolvlm_caption.yaml"), "--preset", preset, "--out", str(tmp_path), "--keep"]
     assert main(["rehearse", *given]) == 0
@@ -108,6 +108,9 @@ def test_real_widths_train_resume_merge_and_verify(preset, tmp_path):
     stages = ("prepare", "before", "train", "after", "collapse", "merge", "verify", "report")
     assert all(result["stages"][name]["peak_memory_mib"] > 0 for name in stages)
     _check_widths(out, recipe)
+    shown = capsys.readouterr().out
+    assert "language layers 24 -> 2" in shown and f"train.batch_size {recipe.train.batch_size} -> 2" in shown
+    assert all(f"[{name}] done in" in shown for name in stages)
 
 
 def _check_widths(out: Path, recipe) -> None:
