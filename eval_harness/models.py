@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.adapter_file import PICKLE, read_config
+from mlplora_vlm.base_files import IMAGE_SETTINGS
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.files import read_json, sha256
+from mlplora_vlm.files import sha256
 
 if TYPE_CHECKING:
     from eval_harness.answerer import Answerer
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
 """Of a hub's adapter: its tensors and settings, and the processor's, whatever that consists of."""
-IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
-"""A processor's image settings, as transformers 5 and 4 name them."""
 QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
 WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
@@ -70,8 +69,8 @@ def opened(word: str, settings: ModelSection) -> Iterator[Answerer]:
 def _local(word: str, settings: ModelSection) -> LocalModel:
     from data_prep.demo.models import model_path
     from eval_harness.local_model import LocalModel
-    from mlplora_vlm.adapter_folder import check_fit
-    from mlplora_vlm.load import load_model, load_tuned, local_device
+    from mlplora_vlm.adapter_folder import check_fit, put_on
+    from mlplora_vlm.load import load_model, local_device
 
     asked: Any  # one of the section's own choices
     plain, asked = found.groups() if (found := QUANTIZED.fullmatch(word)) else (word, settings.quantization)
@@ -79,11 +78,13 @@ def _local(word: str, settings: ModelSection) -> LocalModel:
     settings = replace(settings, id=base, quantization=asked)
     path, device = model_path(base), local_device()
     about: dict[str, Any] = {"base": base, "quantization": settings.quantization}
-    processor = _processor(path, settings, adapter)
     if adapter:
         check_fit(path, settings, adapter)
+    processor = _processor(path, settings, adapter)
+    model: Any = load_model(path, settings, device)
+    if adapter:
+        model = put_on(model, adapter)
         about |= {"adapter": name, "adapter_sha256": sha256(adapter / ADAPTER_FILE)}
-    model: Any = load_tuned(path, adapter, settings, device) if adapter else load_model(path, settings, device)
     return LocalModel(model.eval(), processor, model_name(word), about)
 
 
@@ -95,26 +96,12 @@ def _processor(path: str, settings: ModelSection, adapter: Path | None) -> Famil
     """
     from mlplora_vlm.load import load_processor
 
-    if adapter is None or not any((adapter / name).is_file() for name in IMAGE_SETTINGS):
-        if adapter and (adapter / "tokenizer_config.json").is_file():
-            note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
-            print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
-        return load_processor(path, settings)
-    for file in sorted(adapter.glob("*.json")):
-        read_json(file)
-    try:
-        processor = load_processor(path, settings, adapter)
-        lacking = [part for part in ("image_processor", "tokenizer") if not hasattr(processor.stock, part)]
-        reason = f"it has no {lacking[0]}" if lacking else ""
-    except MendableError:
-        raise
-    except Exception as error:  # whatever transformers stumbles over in its files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-    if reason:
-        names = ", ".join(file.name for file in sorted(adapter.glob("*processor*")))
-        fix = "copy the processor's files from its training again; or remove them all, and the base's is used"
-        raise MendableError(f"the adapter's own processor cannot be used ({names}): {reason}", str(adapter), fix)
-    return processor
+    if adapter and any((adapter / name).is_file() for name in IMAGE_SETTINGS):
+        return load_processor(path, settings, adapter)
+    if adapter and (adapter / "tokenizer_config.json").is_file():
+        note = f"{adapter} holds a tokenizer without image settings ({' or '.join(IMAGE_SETTINGS)})"
+        print(f"{note}: the base's processor and chat template are used", file=sys.stderr)
+    return load_processor(path, settings)
 
 
 def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:

@@ -63,8 +63,7 @@ def read_adapter(folder: Path, checkpoint: bool = False) -> SavedAdapter:
         raise MendableError(
             f"the adapter is pickled ({PICKLE}), which can run any code when it is read; expected {ADAPTER_FILE}",
             str(folder / PICKLE),
-            "convert it: safetensors.torch.save_file(torch.load('adapter_model.bin', weights_only=True), "
-            f"'{ADAPTER_FILE}')",
+            f"read it by torch.load with weights_only=True, and write {ADAPTER_FILE} by safetensors.torch.save_file",
         )
     tensors = read_tensors(folder / ADAPTER_FILE)
     kind = _kind(config)

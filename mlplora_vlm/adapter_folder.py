@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.adapter_file import ADAPTER_TENSOR, ROOT, SavedAdapter, pattern_value, read_adapter
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
 from mlplora_vlm.collapse import tensors_digest
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, library_errors
 from mlplora_vlm.families.card import FamilyCard, card_of
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from mlplora_vlm.load import ModelSection
 
+ADAPTED = re.compile(r"\.(?:base_layer|lora_|vera_)")
+"""What lies inside a layer that has an adapter on it."""
 MARK = "merged_adapter"
 """Key of a merged model's config.json: what was merged into it.  transformers keeps unknown keys when it saves."""
 
@@ -37,21 +38,16 @@ def put_on(model: PreTrainedModel, folder: Path) -> PeftModel:
     return tuned
 
 
-def check_fit(path: str, settings: ModelSection, folder: Path, download: bool = True) -> None:
+def check_fit(path: str, settings: ModelSection, folder: Path) -> None:
     """Check an adapter folder against the architecture of the model at ``path``, before any weights are loaded.
 
-    ``download``: whether a hub's model may be asked for its configuration.  Raises `MendableError` as `fitted` does; a
-    model without a readable configuration is left to whoever loads it.
+    Raises `MendableError` as `fitted` does.
     """
-    from transformers import AutoConfig
-
+    from mlplora_vlm.load import load_config
     from mlplora_vlm.meta import meta_model
 
-    read_adapter(folder)
-    with suppress(OSError, ValueError):
-        options = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-        config = AutoConfig.from_pretrained(path, local_files_only=not download, **options)
-        fitted(meta_model(config), folder)
+    read_adapter(folder)  # before a hub is asked for the configuration
+    fitted(meta_model(load_config(path, settings)), folder)
 
 
 def fitted(model: PreTrainedModel, folder: Path) -> tuple[PeftModel, dict[str, Tensor]]:
@@ -134,7 +130,7 @@ def _peft_config(adapter: SavedAdapter) -> Any:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     known = {field.name for field in fields(PEFT_TYPE_TO_CONFIG_MAPPING[adapter.config["peft_type"]])}
-    given = {key: value for key, value in adapter.config.items() if key != "runtime_config"}
+    given = {key: value for key, value in adapter.config.items() if key != "runtime_config" and value is not None}
     switched_on = (key for key in given.keys() - known if given[key] and isinstance(given[key], bool | dict | list))
     if unknown := sorted(switched_on):
         raise MendableError(
@@ -150,24 +146,14 @@ def _peft_config(adapter: SavedAdapter) -> Any:
     return config
 
 
-@contextmanager
-def _peft_errors(folder: Path) -> Iterator[None]:
-    """Whatever PEFT raises about an adapter folder becomes a `MendableError`."""
-    try:
-        yield
-    except MendableError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MendableError(
-            f"PEFT cannot use the adapter: {reason}",
-            str(folder / CONFIG_FILE),
-            "correct the key in adapter_config.json, or install the version of PEFT that wrote it (peft_version)",
-        ) from error
+def _peft_errors(folder: Path | str) -> AbstractContextManager[None]:
+    """Inside, whatever PEFT raises about an adapter folder becomes a `MendableError`."""
+    fix = "correct the key in adapter_config.json, or install the version of PEFT that wrote it (peft_version)"
+    return library_errors("PEFT cannot use the adapter", str(folder), fix)
 
 
 def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAdapter, card: FamilyCard) -> None:
-    """The file has every layer that PEFT would adapt by the configuration's target_modules, under any former name."""
+    """The file has the layers that PEFT would adapt by the configuration's target_modules, under any former name."""
     from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
     from torch import nn
 
@@ -176,13 +162,21 @@ def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAda
     adaptable = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     with _peft_errors(adapter.folder):
         _maybe_include_all_linear_layers(config, base)
-        missing = [
+        named = {
             name
             for name, module in base.named_modules()
-            if isinstance(module, adaptable)
-            and name not in layers
-            and any(check_target_module_exists(config, one) for one in _names(name, card))
-        ]
+            if name in layers or (isinstance(module, adaptable) and not ADAPTED.search(name))
+            if any(check_target_module_exists(config, one) for one in _names(name, card))
+        }
+    missing = [name for name, _ in base.named_modules() if name in named - layers]
+    as_today = {layer.removeprefix(ROOT) for layer in adapter.layers} == layers  # else PEFT may know what no card does
+    if as_today and (unnamed := sorted(layers - named)):
+        raise MendableError(
+            f"the adapter file has {len(unnamed)} of {len(layers)} layers that target_modules does not name: "
+            f"{', '.join(unnamed[:3])}{', …' if len(unnamed) > 3 else ''}",
+            f"{adapter.folder / CONFIG_FILE} target_modules",
+            f"take {CONFIG_FILE} and {ADAPTER_FILE} from the same training",
+        )
     if missing:
         raise MendableError(
             f"the adapter file lacks {len(missing)} of {len(missing) + len(layers)} layers that target_modules names: "

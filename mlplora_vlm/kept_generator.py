@@ -41,9 +41,10 @@ def keep_generator(checkpoint: Path, adapter: Path, settings: dict[str, Any]) ->
     Raises `MendableError` where the checkpoint lacks files or holds another adapter than that, and where the folder
     for it is not empty.
     """
-    from mlplora_vlm.states import state_files
+    from mlplora_vlm.states import saved_processes, state_files
 
     files = state_files(checkpoint)
+    saved_processes(checkpoint)  # reads what is in them
     digests = [tensors_digest(read_tensors(folder / ADAPTER_FILE)) for folder in (checkpoint, adapter)]
     if digests[0] != digests[1]:
         raise MendableError(

@@ -135,7 +135,7 @@ def _model(recipe: Recipe, reachable: Callable[[str], bool]) -> Iterator[Mendabl
                 f"{name} holds no model (no config.json)", "model.id", "give a folder that save_pretrained wrote"
             )
         return
-    if _cached(name, recipe.model.revision):
+    if is_cached(name, recipe.model.revision):
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if any(
@@ -175,7 +175,7 @@ def _init_from(recipe: Recipe) -> Iterator[MendableError]:
             yield error
 
 
-def _cached(name: str, revision: str | None) -> bool:
+def is_cached(name: str, revision: str | None) -> bool:
     """Whether the hub's cache holds the model's configuration: a snapshot is written as a whole or resumed."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

@@ -13,13 +13,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mlplora_vlm.adapter_file import PLAIN_STARTS, read_config
+from mlplora_vlm.adapter_file import PICKLE, PLAIN_STARTS, read_config
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE, last_checkpoint
 from mlplora_vlm.collapse import ADAPTER_FILES, collapse
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_tensors, refuse_foreign
 from mlplora_vlm.kept_generator import beside, keep_generator, settings_of
 from mlplora_vlm.start import START_FILE, onto_original_base
+from recipes.environment import is_cached
 from recipes.recipe import Recipe, load_resolved
 
 EXAMPLES = """\
@@ -72,22 +73,25 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check_fit(adapter: Path, base: str, recipe: Recipe | None) -> None:
-    """The adapter has every layer that it is to have, where the base's configuration is on this machine."""
+    """Compare the adapter with its base's layers, where the base's configuration is on this machine."""
     from data_prep.demo.models import model_path
     from mlplora_vlm.adapter_folder import check_fit
     from mlplora_vlm.load import ModelSection
 
+    settings = recipe.model if recipe and recipe.model.id == base else ModelSection(base)
     try:
         path = model_path(base)
     except MendableError:  # an embedded model whose packages are missing here
         return
-    settings = recipe.model if recipe and recipe.model.id == base else ModelSection(base)
-    check_fit(path, settings, adapter, download=False)
+    if Path(path).is_dir() or is_cached(path, settings.revision):
+        check_fit(path, settings, adapter)
 
 
 def trained_folder(source: Path) -> Path:
     """The folder with the trained adapter; raises `MendableError` where there is none."""
-    for folder in (source, source / "train" / "adapter", source / "adapter" if source.name == "train" else None):
+    if any((source / name).is_file() for name in (ADAPTER_FILE, CONFIG_FILE, PICKLE)):
+        return source
+    for folder in (source / "train" / "adapter", source / "adapter" if source.name == "train" else None):
         if folder and (folder / ADAPTER_FILE).is_file() and (folder / CONFIG_FILE).is_file():
             return folder
     for folder in (source, source / "train"):
