@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,13 @@ def flush(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def whole_lines(path: Path) -> Iterator[Any]:
-    """The JSON lines of a file that a killed process may have left in the middle of a line."""
+def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The answers in a file that a killed process or a full disk may have damaged; other lines count for nothing."""
     for line in path.read_bytes().split(b"\n")[:-1]:
-        yield json.loads(line)
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and {"id", "prediction"} <= row.keys():
+                yield row
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -63,6 +63,12 @@ def test_mistakes_say_what_to_write(folders):
     with pytest.raises(MendableError, match="no adapter") as error, opened(f"{folders / 'base'}+{folders}", SECTION):
         pass
     assert "adapter_config.json" in error.value.fix
+    for name in (folders / "nothing", folders / "base" / "config.json"):
+        word = f"{folders / 'base'}+{name}"
+        with pytest.raises(MendableError, match="there is no adapter in"), opened(word, SECTION):
+            pass
+        with pytest.raises(MendableError), opened(str(name), SECTION):
+            pass
     with pytest.raises(MendableError, match="not named") as error, opened("http://localhost:1/v1", SECTION):
         pass
     assert "#NAME" in error.value.fix

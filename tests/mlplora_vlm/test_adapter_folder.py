@@ -292,3 +292,9 @@ def test_an_adapter_is_not_put_on_a_base_that_holds_it(base, tmp_path):
         load_tuned(str(merged), same, section(merged))
     wanted = trained(merged, tmp_path / "more", lora())
     assert distance(logits(load_tuned(str(merged), tmp_path / "more", section(merged))), wanted) <= 1e-6
+
+
+def test_an_adapter_of_another_family_is_named_as_such(base, adapter, tmp_path):
+    other = {"auto_mapping": {"base_model_class": "Qwen2_5_VLForConditionalGeneration"}, "exclude_modules": None}
+    with pytest.raises(MendableError, match=r"trained on a Qwen2_5_VL\w+, and this is a LlavaForCond"):
+        check_fit(base, section(base), changed(adapter, tmp_path / "adapter", **other))
