@@ -132,15 +132,15 @@ def standing(check: Callable[[Any], Iterable[Problem]], section: Any, broken: Co
     found = _found(check, section) if broken else list(check(section))
     for key in sorted(broken):
         for changed in _changed(section, key.split(".")):
-            found = [one for one in found if one in _found(check, changed)] if found else []
+            others = _found(check, changed) if found else []
+            found = [one for one in found if one in others]
     return found
 
 
 def _found(check: Callable[[Any], Iterable[Problem]], section: Any) -> list[Problem]:
     found: list[Problem] = []
-    with suppress(
-        AttributeError, LookupError, TypeError, ValueError, ArithmeticError, MendableError
-    ):  # of a stand-in: what came before still counts
+    # a stand-in may fail a check; what it found before still counts
+    with suppress(AttributeError, LookupError, TypeError, ValueError, ArithmeticError, MendableError):
         found.extend(check(section))
     return found
 

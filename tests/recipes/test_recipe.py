@@ -473,7 +473,7 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "adapter.generator.states": st.sampled_from(["float32", "8bit"]),
     "train.learning_rate": st.floats(1e-12, 1.0, allow_nan=False),
     "train.report_to": st.lists(st.sampled_from(["tensorboard", "trackio", "wandb"]), max_size=3, unique=True),
-    "train.seed": st.integers(-(2**63), 2**63),
+    "train.seed": st.integers(0, 2**32 - 1),
     "eval.judge": st.none() | TEXTS,
 }
 
@@ -584,7 +584,7 @@ def messages(*overrides: str) -> str:
         (["adapter.rank=abc", "adapter.alpha=0"], ["adapter.rank", "adapter.alpha"]),
         (["train.batch_size=x", "train.save_steps=0", "train.warmup=2"],
          ["train.batch_size", "train.save_steps", "train.warmup"]),
-        (["train.max_steps=many", "train.keep_best=true", "train.eval_steps=0"], ["train.max_steps", "train.keep_best"]),
+        (["train.max_steps=x", "train.keep_best=true", "train.eval_steps=0"], ["train.max_steps", "train.keep_best"]),
         (["model.quantization=five", "model.picture_tokens=0"], ["model.quantization", "model.picture_tokens"]),
         (["data.source=[1]", "data.prompt=shortanswer", "data.max_length=3"],
          ["data.source", "data.prompt", "data.max_length"]),
