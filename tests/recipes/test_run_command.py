@@ -25,7 +25,8 @@ def plain(monkeypatch):
 
 def recorded(*words: str) -> tuple[str, dict[str, object]]:
     """The command of a run with these words, and what the words mean."""
-    given = _parser().parse_args(["run", *words])
+    given, rest = _parser().parse_known_args(["run", *words])
+    given.overrides += rest
     meaning = {key: value for key, value in vars(given).items() if key != "verb"}
     return run_command(given, load_recipe(given.recipe, given.preset, given.overrides)), meaning
 
