@@ -40,7 +40,7 @@ def agreement(
     stream = answers(merged, processor, examples, prompt, max_new_tokens, batch_size, description="merged model")
     got = in_order(stream, len(examples))
     numbers = [number for number, text in enumerate(got) if text != tuned_answers[number]]
-    rows, ties = [], list[int]()
+    rows, ties = list[dict[str, Any]](), list[int]()
     if numbers:
         tuned = load_tuned()
         for example in examples:

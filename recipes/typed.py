@@ -163,6 +163,19 @@ def _changed(section: Any, path: list[str]) -> Iterator[Any]:
     yield from (dataclasses.replace(section, **{name: one}) for one in values)
 
 
+class _AnyText(str):
+    """A text that may be any: it equals whatever a check compares it with."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
 def _samples(hint: Any) -> tuple[Any, ...]:
     """Values of a type that differ in whatever a check may ask of them."""
     origin, arguments = get_origin(hint), get_args(hint)
@@ -174,7 +187,9 @@ def _samples(hint: Any) -> tuple[Any, ...]:
         return ((), arguments and tuple(_samples(arguments[0])), *((one,) for one in _samples(arguments[0])))
     if origin is dict:
         return ({},)
-    simple = {bool: (False, True), int: (-1, 0, 1, 2, 3, 10**6), float: (-1.0, 0.0, 0.5, 1.0, 1e6), str: ("", "?")}
+    simple = {bool: (False, True), int: (-1, 0, 1, 2, 3, 10**6), float: (-1.0, 0.0, 0.5, 1.0, 1e6)}
+    if hint is str:
+        return ("", "?", _AnyText("?"))
     return (None,) if hint is type(None) else simple.get(hint, ())
 
 

@@ -604,19 +604,20 @@ def test_a_value_that_cannot_be_read_hides_no_other_mistake(overrides: list[str]
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (["train.zero_stage=7", "train.offload=true"], "train.offload"),
-        (["model.quantization=five", "model.double_quantization=false"], "model.double_quantization"),
-        (["adapter.kind=lorra", "adapter.b_lr_ratio=16"], "adapter.b_lr_ratio"),
-        (["train.keep_best=maybe", "train.eval_steps=0"], "train.keep_best needs"),
-        (["adapter.on=everywhere", "adapter.full=[projector]"], "adapter.full"),
+        (["train.zero_stage=7", "train.offload=true"], "train.offload: ZeRO stage"),
+        (["model.quantization=five", "model.double_quantization=false"], "model.double_quantization: "),
+        (["adapter.kind=lorra", "adapter.b_lr_ratio=16"], "adapter.b_lr_ratio: "),
+        (["train.keep_best=maybe", "train.eval_steps=0"], "train.keep_best: "),
+        (["adapter.on=everywhere", "adapter.full=[projector]"], "adapter.full: "),
+        (["eval.task=[1]", "eval.own.source=shapes"], "eval.own: "),
         (["eval.controls=7", "eval.judge=open"], "eval.judge: without"),
-        (["train.eval_steps=x", "train.keep_best=true"], "train.keep_best"),
+        (["train.eval_steps=x", "train.keep_best=true"], "train.keep_best: "),
     ],
 )
 def test_nothing_is_concluded_from_a_value_that_could_not_be_read(overrides: list[str], key: str) -> None:
     broken = overrides[0].partition("=")[0]
     found = messages(*overrides)
-    assert f"{broken}: " in found and f"{key}: " not in found
+    assert f"{broken}: " in found and key not in found
 
 
 @pytest.mark.parametrize("key", ["train.seed", "eval.seed"])
