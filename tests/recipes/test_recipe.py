@@ -607,7 +607,7 @@ def test_a_value_that_cannot_be_read_hides_no_other_mistake(overrides: list[str]
         (["train.zero_stage=7", "train.offload=true"], "train.offload: ZeRO stage"),
         (["model.quantization=five", "model.double_quantization=false"], "model.double_quantization: "),
         (["adapter.kind=lorra", "adapter.b_lr_ratio=16"], "adapter.b_lr_ratio: "),
-        (["train.keep_best=maybe", "train.eval_steps=0"], "train.keep_best: "),
+        (["train.keep_best=maybe", "train.eval_steps=0"], "keep_best needs"),
         (["adapter.on=everywhere", "adapter.full=[projector]"], "adapter.full: "),
         (["eval.task=[1]", "eval.own.source=shapes"], "eval.own: "),
         (["eval.controls=7", "eval.judge=open"], "eval.judge: without"),
