@@ -5,9 +5,10 @@
 P is the layer's trained tensors laid end to end, such as vec([A; B]).  Shapes: z (z_dim,), W1 (hidden, z_dim),
 c1 (hidden,), W2 (k, hidden), b2, scale and anchor (k,), with k = len(P).  The paper has neither scale (1 where it is
 missing) nor anchor (0): the first gives a tensor a learning rate of its own (LoRA+), the second keeps a tensor's frozen
-start (DoRA's magnitude).  A process may hold only some rows of W2, b2, scale and anchor, and only those columns of W2
-whose units have ever been on: the others add nothing to P, and nothing is learnt about them.  Every function here works
-on the rows and columns that it is given.
+start (DoRA's magnitude).  W2 and b2 hold their rows divided by scale and are stepped with the gradient of the undivided
+rows, so every optimizer moves what they make scale times as far.  A process may hold only some rows of W2, b2, scale
+and anchor, and only those columns of W2 whose units have ever been on: the others add nothing to P, and nothing is
+learnt about them.  Every function here works on the rows and columns that it is given.
 """
 
 from __future__ import annotations
@@ -65,14 +66,9 @@ def keep(g: Generator, P: Tensor, relu: bool = True) -> None:
     g["b2"] += difference / g["scale"] if "scale" in g else difference
 
 
-def row_gradient(g: Generator, grad: Tensor) -> Tensor:
-    """∂L/∂(W2·h + b2) from ∂L/∂P, both of shape (rows,)."""
-    return grad * g["scale"] if "scale" in g else grad
-
-
 def hidden_gradient(g: Generator, grad: Tensor) -> Tensor:
-    """dL/dh = W2ᵀ·g, this process's share of the sum over all rows.  ``grad`` (`row_gradient`) (rows,) → (hidden,)."""
-    part = g["W2"].T @ grad
+    """dL/dh = W2ᵀ·(scale ⊙ g), this process's part of the sum over all rows.  ``grad`` = ∂L/∂P (rows,) → (hidden,)."""
+    part = g["W2"].T @ (grad * g["scale"] if "scale" in g else grad)
     return torch.zeros_like(g["c1"]).index_copy_(0, g["awake"], part) if "awake" in g else part
 
 
@@ -82,9 +78,9 @@ def trunk_gradient(g: Generator, dh: Tensor, relu: bool = True) -> Tensor:
 
 
 def generator_gradients(g: Generator, grad: Tensor, dh: Tensor, relu: bool = True) -> Generator:
-    """The chain rule through the MLP, by hand: exactly what autograd gives.
+    """The chain rule through the MLP, by hand: exactly what autograd gives; for W2 and b2, of their undivided rows.
 
-    ``grad`` = `row_gradient` of this process's rows, shape (rows,); ``dh`` = ∂L/∂h summed over all rows, (hidden,).
+    ``grad`` = ∂L/∂P of this process's rows, shape (rows,); ``dh`` = ∂L/∂h summed over all rows, (hidden,).
     """
     dpre = trunk_gradient(g, dh, relu)
     return {
@@ -99,7 +95,7 @@ def generator_gradients(g: Generator, grad: Tensor, dh: Tensor, relu: bool = Tru
 def squared_gradient_norm(g: Generator, squared_grad: Tensor, dh: Tensor, relu: bool = True) -> Tensor:
     """‖∇‖² over all five tensors in closed form, without making them: dW2 = g·hᵀ has the norm ‖g‖·‖h‖, and so on.
 
-    ``squared_grad`` = ‖`row_gradient`‖² over all rows of all processes, a scalar.
+    ``squared_grad`` = ‖∂L/∂P‖² over all rows of all processes, a scalar.
     """
     h, dpre = hidden_units(g, relu), trunk_gradient(g, dh, relu)
     of_rows = squared_grad * (h.square().sum() + 1)
@@ -114,19 +110,23 @@ def _of_columns(g: Generator, h: Tensor) -> Tensor:
 class AutogradGenerator(nn.Module):
     """The paper as it reads: the MLP is part of the model, and autograd runs through it.
 
-    The tests' oracle; training uses the functions above, which give the same numbers without the graph.
+    The tests' oracle; training uses the functions above, which give the same numbers without the graph.  W2 and b2 are
+    one parameter for each tensor of the layer, so that an optimizer can give each a learning rate.
     """
 
     def __init__(self, start: Generator, shapes: Sequence[torch.Size], relu: bool = True) -> None:
         super().__init__()
         self.shapes, self.relu = [torch.Size(shape) for shape in shapes], relu
-        self.z, self.W1, self.c1, self.W2, self.b2 = (nn.Parameter(start[name].clone()) for name in TRAINED)
-        rows = len(start["b2"])
-        self.scale, self.anchor = start.get("scale", torch.ones(rows)), start.get("anchor", torch.zeros(rows))
+        sizes = [shape.numel() for shape in self.shapes]
+        self.z, self.W1, self.c1 = (nn.Parameter(start[name].clone()) for name in ("z", "W1", "c1"))
+        self.W2, self.b2 = (
+            nn.ParameterList(part.clone() for part in start[name].split(sizes)) for name in ("W2", "b2")
+        )
+        self.anchors = start.get("anchor", torch.zeros(sum(sizes))).split(sizes)
 
     def forward(self) -> list[Tensor]:
         """The layer's tensors, such as A (rank, in) and B (out, rank)."""
         pre = self.W1 @ self.z + self.c1
-        P = self.scale * (self.W2 @ (torch.relu(pre) if self.relu else pre) + self.b2) + self.anchor
-        parts = P.split([shape.numel() for shape in self.shapes])
-        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        h = torch.relu(pre) if self.relu else pre
+        parts = zip(self.W2, self.b2, self.anchors, self.shapes, strict=True)
+        return [(W2 @ h + b2 + anchor).view(shape) for W2, b2, anchor, shape in parts]

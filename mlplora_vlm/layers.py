@@ -47,12 +47,12 @@ class GeneratedLayer:
         self._shrink()
 
     def gradient(self, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(∂L/∂(W2·h + b2) of the local rows, ∂L/∂h and ‖∂L/∂(W2·h + b2)‖² over all rows) from ∂L/∂P of the local rows.
+        """(∂L/∂P of the owned rows, ∂L/∂h and ‖∂L/∂P‖² over all rows) from ∂L/∂P of the local rows.
 
         Raises `MendableError` where a gradient is not finite, on every process alike, before anything has changed.
         """
         # an engine promises nothing about the gradient of its padding
-        grad = generator.row_gradient(self.tensors, torch.where(self.owned, grad.to(self.owned.device), 0.0))
+        grad = torch.where(self.owned, grad.to(self.owned.device), 0.0)
         wide = self.tensors | {"W2": self.tensors["W2"].float()}
         total = self.share.sum(torch.cat([generator.hidden_gradient(wide, grad), grad.square().sum()[None]]))
         if not total[-1].isfinite():
@@ -73,6 +73,8 @@ class GeneratedLayer:
         for name, gradient in generator.generator_gradients(self.tensors, grad, dh, self.relu).items():
             self.trained[name].grad = gradient
         self.inner.param_groups[0].update(settings)
+        if "scale" in self.tensors and settings["weight_decay"]:
+            self._decay_by_row(settings)
         self.inner.step()
         for tensor in self.trained.values():
             tensor.grad = None
@@ -81,6 +83,17 @@ class GeneratedLayer:
         self.steps += 1
         self._shrink()
         return self.generate()
+
+    def _decay_by_row(self, settings: Mapping[str, Any]) -> None:
+        """Weight decay in place of the inner optimizer's, which does not know the rows' own learning rates."""
+        self.inner.param_groups[0]["weight_decay"] = 0.0
+        for name, tensor in self.trained.items():
+            rate = self.tensors["scale"] * settings["weight_decay"] if name in BY_ROW else settings["weight_decay"]
+            rate = rate[:, None] if name == "W2" else rate
+            if "betas" in settings:  # AdamW decays the weights themselves, SGD through the gradient
+                tensor.mul_(1 - settings["lr"] * rate)
+            elif tensor.grad is not None:
+                tensor.grad.add_(rate * tensor)
 
     def generate(self) -> Tensor:
         """The local rows of P, shape (rows,)."""

@@ -188,6 +188,7 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         scales = group.get("scales", [1.0])
         if any(scale != 1 for scale in scales):
             tensors["scale"] = torch.cat([torch.full((n,), s) for n, s in zip(numels, scales, strict=True)])
+            tensors["W2"] /= tensors["scale"][:, None]
         return tensors
 
     def _layer(self, group: dict[str, Any]) -> GeneratedLayer | PlainGroup:
@@ -238,7 +239,9 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
     def _start(self, group: dict[str, Any], rows: Tensor) -> dict[str, Tensor]:
         """The rows of a new generator that this process owns; the tensors still hold their start."""
         tensors, numels = self._new(group), _numels(group)
-        if self.sleeping:
+        # drawn rows with a learning rate of their own (the B of an embedding) have a decay of their own too
+        drawn = any(h == "drawn" and s != 1 for h, s in zip(group["heads"], group.get("scales", []), strict=False))
+        if self.sleeping and not drawn:
             tensors["awake"] = (hidden_units(tensors) > 0).nonzero().flatten()
             tensors["W2"] = tensors["W2"][:, tensors["awake"]]
         if "offset" in group["heads"]:

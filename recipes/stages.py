@@ -202,11 +202,12 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         facts["largest_logit_difference"],
         Metric(task.metric),
     )
-    if facts["faithful"] and not agrees(facts["answers"], facts["rounding"]):
+    if facts["faithful"] and not agrees(facts["answers"]):
         write_json(out / ".stages" / "disagreement.json", facts)
         raise MendableError(
             f"the merged model answers {facts['answers']['different']} of {facts['answers']['n']} questions otherwise "
-            f"than the tuned one, {facts['answers']['explained']} of them explained by rounding",
+            f"than the tuned one, {facts['answers']['explained']} of them explained by rounding (so many in "
+            f"{facts['answers']['near_ties']} answers with a near tie: chance {facts['answers']['chance']:.1g})",
             str(out / ".stages" / "disagreement.json"),
             "run again with --from merge; nothing has been published",
         )

@@ -92,11 +92,7 @@ def another_type(content: bytes, random: Random) -> bytes | None:
     def change(value: Any) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return random.choice(
-            [
-                one
-                for one in OTHER_TYPES
-                if type(one) is not type(value) and not (number and type(one) in (int, float))
-            ]
+            [one for one in OTHER_TYPES if type(one) is not type(value) and not (number and type(one) in (int, float))]
         )
 
     return _edited(content, random, change)
@@ -269,7 +265,9 @@ def _outcome(
         if isinstance(error, KeyboardInterrupt):
             raise
         where = traceback.extract_tb(error.__traceback__)
-        mine = next((f for f in reversed(where) if "site-packages" not in f.filename and "/lib/" not in f.filename), where[-1])
+        mine = next(
+            (f for f in reversed(where) if "site-packages" not in f.filename and "/lib/" not in f.filename), where[-1]
+        )
         return "exception", f"{type(error).__name__}: {str(error)[:160]!r} at {Path(mine.filename).name}:{mine.lineno}"
     clean = subject.clean[name]
     if same(found, clean):
@@ -380,7 +378,11 @@ def _adapter(root: Path) -> Subject:
 
     loaders = {"predict": predict, "merge": merged, "collapse": collapsed, "init_from": init_from}
     return Subject(
-        "adapter", root / "adapter", loaders, says=may_say, weights=lambda found: found.get("weights") if found else None
+        "adapter",
+        root / "adapter",
+        loaders,
+        says=may_say,
+        weights=lambda found: found.get("weights") if found else None,
     )
 
 
@@ -443,7 +445,9 @@ def _evaluation(root: Path) -> Subject:
 
     processor = build_processor()
     settings = EvalSection(task="shapes_test", limit=6, batch_size=8, controls=("blank",))
-    models = {name: LocalModel(build_model(processor, seed), processor, name) for name, seed in (("one", 0), ("two", 1))}
+    models = {
+        name: LocalModel(build_model(processor, seed), processor, name) for name, seed in (("one", 0), ("two", 1))
+    }
     for name, model in models.items():
         evaluate(model, settings, root / "eval" / name)
 

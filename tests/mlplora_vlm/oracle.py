@@ -35,9 +35,12 @@ class Oracle:
                 self.plain |= {names[id(p)]: p for p in group["params"]}
                 groups.append({"params": group["params"], "lr": self.settings.full_learning_rate})
             else:
-                mlp = self._generator(group)
-                self.mlps.append((mlp, [names[id(p)] for p in group["params"]]))
-                groups.append({"params": list(mlp.parameters()), "lr": lr})
+                mlp, own = self._generator(group), [names[id(p)] for p in group["params"]]
+                self.mlps.append((mlp, own))
+                groups.append({"params": [mlp.z, mlp.W1, mlp.c1], "lr": lr})
+                for name, W2, b2 in zip(own, mlp.W2, mlp.b2, strict=True):
+                    rate = lr * self.adapter.b_lr_ratio if "lora_B" in name else lr  # LoRA+
+                    groups.append({"params": [W2, b2], "lr": rate})
         weight_decay = self.settings.weight_decay
         if self.settings.optimizer == "sgd":
             self.optimizer: Any = torch.optim.SGD(
@@ -54,7 +57,6 @@ class Oracle:
         g, numels = self.adapter.generator, [p.numel() for p in group["params"]]
         start = new_generator(group["name"], numels, group["heads"], g.hidden, g.z_dim, g.z_std, self.settings.seed)
         per_row = lambda values: torch.cat([torch.full((n,), float(v)) for n, v in zip(numels, values, strict=True)])  # noqa: E731
-        start["scale"] = per_row(group["scales"])
         P0 = torch.cat([p.detach().flatten().float() for p in group["params"]])
         offset = per_row([head == "offset" for head in group["heads"]])
         start["anchor"] = P0 * offset
@@ -63,7 +65,7 @@ class Oracle:
         asleep = relu and not (start["W1"] @ start["z"] + start["c1"] > 0).any()  # would make A = B = 0 for good
         if g.start == "keep" or self.adapter.kind == "pissa" or asleep:
             made = torch.cat([t.flatten() for t in AutogradGenerator(start, shapes, relu)()]).detach()
-            start["b2"] = (P0 - made) / start["scale"]
+            start["b2"] = P0 - made
         return AutogradGenerator(start, shapes, relu)
 
     def tensors(self) -> Tensors:

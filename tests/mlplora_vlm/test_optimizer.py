@@ -248,16 +248,78 @@ def test_keep_starts_from_pefts_own_a():
     assert not torch.equal(trained(model), begin)
 
 
-def test_b_has_its_own_learning_rate():
-    """LoRA+: AdamW's first step has one size whatever the gradient is, so B moves ratio x as far."""
+PLUS = {
+    "adamw": ({}, torch.optim.AdamW, {}),
+    "adamw, large eps": ({"eps": 1e-2}, torch.optim.AdamW, {"eps": 1e-2}),
+    "adamw, decay": ({"weight_decay": 0.5}, torch.optim.AdamW, {"weight_decay": 0.5}),
+    "sgd": ({"optimizer": "sgd"}, torch.optim.SGD, {}),
+    "sgd, momentum": ({"optimizer": "sgd", "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
+    "sgd, decay": (
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.5},
+        torch.optim.SGD,
+        {"momentum": 0.9, "weight_decay": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLUS)
+def test_the_rows_that_make_b_have_their_own_learning_rate(case):
+    """LoRA+ as an optimizer's parameter groups would have it: the rate of what makes B is ratio x that of all else."""
+    options, kind, theirs = PLUS[case]
+    ratio, lr = 4.0, 1e-2
+    model = network(33, 47, 11)
+    oracle = OracleNet(model, adapter_groups(model))
+    groups = [
+        {"params": [p for mlp in oracle.mlps for p in (mlp.z, mlp.W1, mlp.c1, mlp.W2[0], mlp.b2[0])], "lr": lr},
+        {"params": [p for mlp in oracle.mlps for p in (mlp.W2[1], mlp.b2[1])], "lr": ratio * lr},
+    ]
+    inner = kind(groups, lr=lr, **({"eps": 1e-6, "weight_decay": 0.0} if kind is torch.optim.AdamW else {}) | theirs)
+    begin = oracle.trained()
+    ours = GeneratedAdapterOptimizer(adapter_groups(model, b_lr_ratio=ratio), lr=lr, **({"eps": 1e-6} | FORM | options))
+    got = train(model, ours, 6)
+    for step in range(6):
+        inner.zero_grad()
+        oracle(batch(step)).square().mean().backward()
+        inner.step()
+    assert (got - oracle.trained()).norm() / (oracle.trained() - begin).norm() <= 1e-5
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("generated", [True, False])
+def test_the_first_step_moves_b_ratio_times_as_far(optimizer, generated):
     moved = {}
-    for ratio in (1.0, 8.0):
+    for ratio in (1.0, 4.0):
+        model = network(33, 11)
+        groups = adapter_groups(model, b_lr_ratio=ratio, generated=generated)
+        train(model, GeneratedAdapterOptimizer(groups, lr=1e-4, eps=1e-30, optimizer=optimizer, **FORM), 1)
+        moved[ratio] = model[0].lora_B["default"].weight.detach().clone()
+    torch.testing.assert_close(moved[4.0], 4 * moved[1.0], rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("states", ["8bit", "paged8bit"])
+def test_eight_bit_states_move_b_by_its_own_learning_rate(states):
+    updates = {}
+    for kind in ("float32", states):
+        model = network(33, 257, 65)
+        groups = adapter_groups(model, b_lr_ratio=4.0)
+        optimizer = GeneratedAdapterOptimizer(groups, lr=1e-3, weight_decay=0.1, states=kind, **FORM)
+        begin = trained(model)
+        updates[kind] = train(model, optimizer, 10) - begin
+    assert (updates[states] - updates["float32"]).norm() / updates["float32"].norm() < 0.1
+
+
+def test_an_embeddings_drawn_b_starts_as_the_paper_draws_it_and_wakes_up_with_its_own_decay():
+    """The B of an embedding is drawn, so its learning rate must change neither its start nor what wakes up later."""
+    made = {}
+    for ratio in (1.0, 4.0):
         model = network(33, 11)
         groups = adapter_groups(model, b_lr_ratio=ratio)
-        optimizer = GeneratedAdapterOptimizer(groups, lr=1e-4, eps=1e-30, **FORM)
-        train(model, optimizer, 1)
-        moved[ratio] = optimizer.param_groups[0]["params"][1].detach().clone()
-    torch.testing.assert_close(moved[8.0], 8 * moved[1.0], rtol=1e-3, atol=1e-8)
+        for group in groups:
+            group["heads"] = ("zero", "drawn")
+        optimizer = GeneratedAdapterOptimizer(groups, lr=1e-2, weight_decay=0.9, **FORM)
+        made[ratio] = trained(model)
+        assert "awake" not in optimizer._start(optimizer.param_groups[0], torch.arange(132)) or ratio == 1.0
+    torch.testing.assert_close(made[4.0], made[1.0])
 
 
 def test_plain_groups_equal_torchs_adamw():
