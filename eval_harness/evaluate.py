@@ -15,7 +15,7 @@ from data_prep.sources import check_source, source_rows
 from eval_harness.answerer import Answerer
 from eval_harness.controls import PictureKeys, blank, prior, shuffled
 from eval_harness.figures import measured
-from eval_harness.journal import Journal, whole_lines
+from eval_harness.journal import Journal, answers_in
 from eval_harness.metrics import Metric
 from eval_harness.predict import check_answers
 from eval_harness.predictions import read_rows, rows_of, write_rows
@@ -105,7 +105,8 @@ class _Run:
         """The part's answers, scored and written; what an earlier run left of the same question is taken over."""
         key, state = self._key(examples), self._state().get(part, {})
         path = self._path(part)
-        if state.get("digest") == key and len(rows := _whole_rows(path)) == len(examples):
+        rows = _whole_rows(path)
+        if state.get("digest") == key and [row["id"] for row in rows] == [example.id for example in examples]:
             self.processes.wait()
             return _Part(rows, state["seconds"], state["answered"])
         journal = Journal(self.out, part, key, self.processes.rank)
@@ -187,14 +188,22 @@ class _Run:
         return self.out / "parts.json"
 
     def _state(self) -> dict[str, dict[str, Any]]:
+        """What was done of each part; parts of which that is not known are done again."""
         try:
-            return read_json(self._state_path, dict)
+            parts = read_json(self._state_path, dict)
         except MendableError:
             return {}
+        return {
+            name: part
+            for name, part in parts.items()
+            if isinstance(part, dict)
+            and isinstance(part.get("seconds"), int | float)
+            and isinstance(part.get("answered"), int)
+        }
 
     def _kept(self, key: str) -> dict[str, str]:
         path = self.kept / f"{key}.jsonl" if self.kept else None
-        return {row["id"]: row["prediction"] for row in whole_lines(path)} if path and path.is_file() else {}
+        return dict(answers_in(path)) if path and path.is_file() else {}
 
     def _keep(self, key: str, known: dict[str, str]) -> None:
         if self.kept:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ class Journal:
         """Row id → answer, of all processes that ever ran; a line that was not written to its end does not count."""
         found: dict[str, str] = {}
         for path in sorted(self._folder.glob(f"{self._name}.*.jsonl")):
-            for row in whole_lines(path):
-                found[row["id"]] = row["prediction"]
+            found.update(answers_in(path))
         return found
 
     def clear_others(self) -> None:
@@ -67,13 +65,15 @@ def flush(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The answers in a file that a killed process or a full disk may have damaged; other lines count for nothing."""
+def answers_in(path: Path) -> Iterator[tuple[str, str]]:
+    """(row id, answer) of each line; one that a killed process left unfinished, or that is damaged, does not count."""
     for line in path.read_bytes().split(b"\n")[:-1]:
-        with suppress(ValueError):
+        try:
             row = json.loads(line)
-            if isinstance(row, dict) and {"id", "prediction"} <= row.keys():
-                yield row
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("prediction"), str):
+            yield row["id"], row["prediction"]
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.example import Example
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import json_text, parse_json, readable, write_text
 
 
@@ -31,11 +32,39 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
+ROW: dict[str, Any] = {
+    "id": str,
+    "category": str,
+    "question": str,
+    "references": list,
+    "prediction": str,
+    "score": int | float,
+}
+"""What a row of `rows_of` holds."""
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads what `write_rows` wrote; raises `MendableError` with the line of what is no JSON object."""
+    """Read the rows of an evaluation; raise `MendableError` with the line of what is not one."""
     with readable(path):  # not splitlines(): it also cuts at signs such as U+2028, which JSON leaves inside its strings
         lines = path.read_bytes().split(b"\n")
-    return [parse_json(line, path, dict, number) for number, line in enumerate(lines, 1) if line]
+    return [_row(line, path, number) for number, line in enumerate(lines, 1) if line]
+
+
+def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    row: dict[str, Any] = parse_json(line, path, dict, number)
+    if missing := sorted(ROW.keys() - row.keys()):
+        raise _broken(f"line {number} lacks {', '.join(missing)}", path, number)
+    for key, kind in ROW.items():
+        if not isinstance(row[key], kind) or isinstance(row[key], bool):
+            raise _broken(f"line {number} has a {key} that is {row[key]!r:.80}", path, number)
+    if not all(isinstance(reference, str) for reference in row["references"]):
+        raise _broken(f"line {number} has references that are no texts", path, number)
+    return row
+
+
+def _broken(what: str, path: Path, number: int) -> MendableError:
+    fix = "evaluate again into this folder"
+    return MendableError(f"{path.name} cannot be used: {what}", f"{path}:{number}", fix)
 
 
 def model_digest(model: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +36,31 @@ def inner_optimizer(optimizer: str, states: str) -> Inner:
         f"there is no inner optimizer {optimizer!r} with states {states!r}",
         fix="adamw with float32, 8bit or paged8bit; or sgd with float32",
     )
+
+
+def moments_fault(inner: torch.optim.Optimizer, moments: Mapping[str, Any], like: Tensor) -> str:
+    """Why ``moments`` are not what ``inner`` keeps for a tensor like ``like``; empty where they are.
+
+    torch's fused AdamW does not look: it would read beyond moments that are too short.
+    """
+    small, blocks = {"step", "state1", "state2"}, (-(-like.numel() // 256),)  # of bitsandbytes
+    known: tuple[set[str], ...] = (small, small | {"qmap1", "qmap2", "absmax1", "absmax2"})
+    if isinstance(inner, torch.optim.AdamW):
+        known = ({"step", "exp_avg", "exp_avg_sq"},)
+    elif isinstance(inner, torch.optim.SGD):
+        known = ({"momentum_buffer"}, set())
+    if set(moments) not in known:
+        return f"it has {', '.join(sorted(moments)) or 'no moments'}, expected {', '.join(sorted(known[0]))}"
+    shapes = {"step": (), "qmap1": (256,), "qmap2": (256,), "absmax1": blocks, "absmax2": blocks}
+    for key, value in moments.items():
+        codes = "qmap1" in moments and key in ("state1", "state2")
+        made = value if isinstance(value, Tensor) else torch.tensor(value if isinstance(value, int | float) else [])
+        shape = shapes.get(key, tuple(like.shape))
+        if tuple(made.shape) != shape or (key != "step" and made.dtype != (torch.uint8 if codes else torch.float32)):
+            return f"{key} has shape {tuple(made.shape)} and type {made.dtype}, expected {shape}"
+        if not made.isfinite().all():
+            return f"{key} is not finite"
+    return ""
 
 
 def stochastic_bfloat16(tensor: Tensor, seed: int) -> Tensor:

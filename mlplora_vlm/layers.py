@@ -12,7 +12,7 @@ from torch import Tensor
 from mlplora_vlm import generator
 from mlplora_vlm.errors import MendableError
 from mlplora_vlm.generator import BY_ROW, TRAINED, Generator
-from mlplora_vlm.inner import Inner, stochastic_bfloat16
+from mlplora_vlm.inner import Inner, moments_fault, stochastic_bfloat16
 from mlplora_vlm.sharding import Share, local
 
 State = dict[str, Any]
@@ -143,9 +143,21 @@ class GeneratedLayer:
 
     def load_inner(self, state: State) -> None:
         """Takes over the moments of a `state` that was cut to this process's rows."""
+        rows, units = len(self.owned), self.tensors.get("awake", torch.arange(len(self.tensors["c1"])))
+        for name, tensor in self.tensors.items():
+            shape = (rows, len(units)) if name == "W2" else (rows,) if name in BY_ROW else tuple(tensor.shape)
+            if tuple(tensor.shape) != shape or not tensor.isfinite().all():
+                fault = f"{name} has shape {tuple(tensor.shape)}, expected {shape}, or is not finite"
+                raise damaged(self.name, fault)
+        numbers = [type(state.get(key)) in (int, float) for key in ("steps", "decay")]
+        if len(set(units.tolist()) & set(range(len(self.tensors["c1"])))) != len(units) or not all(numbers):
+            raise damaged(self.name, "its units or steps are not those of a generator")
         self.steps, self.decay = state["steps"], state["decay"]
-        for name, saved in state["inner"].items():
-            tensor = self.trained[name]
+        for name, tensor in self.trained.items():
+            if not (saved := state["inner"].get(name, {})):  # saved before the first step
+                continue
+            if fault := moments_fault(self.inner, saved, tensor):
+                raise damaged(self.name, f"{name}: {fault}")
             self.inner.state[tensor] = {
                 key: self._moment(tensor, value) if isinstance(value, Tensor) else value for key, value in saved.items()
             }
@@ -193,6 +205,11 @@ class PlainGroup:
     def load(self, state: State) -> None:
         """Takes over values and moments of a `state` that was cut to this process's rows."""
         sizes = [local(p).numel() for p in self.params]
+        step = {"step": state.get("steps")} if "exp_avg" in state["inner"] else {}
+        saved = state["inner"] | step
+        fault = moments_fault(self.inner, saved, torch.zeros(sum(sizes))) if saved else ""  # none before the first step
+        if fault or state["values"].shape != (sum(sizes),) or not state["values"].isfinite().all():
+            raise damaged(self.name, fault or "its values are of another shape, or not finite")
         for i, param in enumerate(self.params):
             mine = local(param)
             mine.copy_(state["values"].split(sizes)[i].view_as(mine))
@@ -203,6 +220,12 @@ class PlainGroup:
             if "exp_avg" in moments:  # AdamW, which counts its steps on the tensor's device
                 moments["step"] = torch.tensor(float(state["steps"]), device=mine.device)
             self.inner.state[param] = moments
+
+
+def damaged(name: str, fault: str) -> MendableError:
+    """A saved state that cannot be taken over."""
+    fix = "remove the checkpoint's folder: the same command then resumes from the one before it"
+    return MendableError(f"the checkpoint's state of this layer is damaged: {fault}", name, fix)
 
 
 def cut(state: State, rows: Tensor, name: str) -> State:

@@ -30,7 +30,7 @@ from mlplora_vlm.errors import MendableError
 from mlplora_vlm.generator import BY_ROW, TRAINED, Generator, generate, hidden_units, new_generator
 from mlplora_vlm.inner import SETTINGS, inner_optimizer
 from mlplora_vlm.kinds import HEADS
-from mlplora_vlm.layers import GeneratedLayer, PlainGroup, State, cut
+from mlplora_vlm.layers import GeneratedLayer, PlainGroup, State, cut, damaged
 from mlplora_vlm.sharding import fill, full_shape, local, share_of, whole
 
 
@@ -199,7 +199,7 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         share, saved = share_of(params, _numels(group), self.zero_stage), self._saved.pop(name, None)
         if saved is not None:
             if group["heads"] is not None:
-                self._check_saved(name, saved["generator"])
+                self._check_saved(group, saved["generator"])
             saved = cut(saved, share.rows, name)
         if group["heads"] is None:
             plain = PlainGroup(name, params, share, self._plain_inner)
@@ -222,13 +222,22 @@ class GeneratedAdapterOptimizer(torch.optim.Optimizer):
         self.layers[name] = layer
         return layer
 
-    def _check_saved(self, name: str, saved: Generator) -> None:
-        """Raise `MendableError` unless a layer's saved generator has the sizes of this optimizer's."""
+    def _check_saved(self, group: dict[str, Any], saved: Generator) -> None:
+        """Raise `MendableError` unless a layer's saved generator has the parts and sizes of this optimizer's."""
+        name, optional = group["name"], {"awake"}
+        parts = {"scale"} if any(scale != 1 for scale in group.get("scales", ())) else set[str]()
+        parts |= {"anchor"} if "offset" in group["heads"] else set()
         hidden, z_dim = self.generator["hidden"], self.generator["z_dim"]
         wanted = {"z": [z_dim], "W1": [hidden, z_dim], "c1": [hidden]}
         found = {part: list(saved[part].shape) for part in wanted if part in saved}
         if missing := [part for part in TRAINED if part not in saved]:
             raise MendableError(f"the checkpoint lacks {', '.join(missing)} of this layer's generator", name)
+        if odd := (saved.keys() - set(TRAINED) - optional) ^ parts:
+            raise damaged(name, f"it lacks, or has beside the generator's own, {', '.join(sorted(odd))}")
+        for part, tensor in saved.items():
+            kinds = {"awake": (torch.int64,), "W2": (torch.float32, torch.bfloat16)}.get(part, (torch.float32,))
+            if tensor.dtype not in kinds:
+                raise damaged(name, f"{part} has type {tensor.dtype}, expected {kinds[0]}")
         if found != wanted:
             raise MendableError(
                 f"the checkpoint's generator has the shapes {found}, this optimizer's has {wanted}",

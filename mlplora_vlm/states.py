@@ -120,7 +120,9 @@ class SavedStates(MutableMapping[str, State]):
             begin = name + SEPARATOR
             with open_tensors(file) as opened:
                 tensors = {k.removeprefix(begin): opened.get_tensor(k) for k in opened.keys() if k.startswith(begin)}  # noqa: SIM118
-            if "rows" not in tensors or not isinstance(values.get(name), dict):
+            rows = tensors.get("rows")
+            whole = rows is not None and rows.dim() == 1 and not rows.is_floating_point()
+            if not whole or not isinstance(values.get(name), dict):
                 raise MendableError(f"{file.name} lacks a part of the layer {name}", str(file), OTHER_CHECKPOINT)
             states.append(_nested(tensors | values[name]))
         return joined(states)

@@ -104,9 +104,18 @@ class Chain:
         return digest([name, parts])
 
     def stamp(self, name: str) -> dict[str, Any]:
-        """A finished stage's stamp (see `_stage`); empty where it never finished."""
-        path = self._stamp_path(name)
-        return read_json(path) if path.is_file() else {}
+        """A finished stage's stamp (see `_stage`); empty where it never finished.  Raises where it is damaged."""
+        path, fix = self._stamp_path(name), "remove it: the stage is then done again"
+        if not path.is_file():
+            return {}
+        try:
+            stamp: dict[str, Any] = read_json(path, dict)
+        except MendableError as error:
+            raise MendableError(error.what, error.where, fix) from None
+        kinds = {"digest": str, "id": int, "after": dict, "output": dict}
+        if wrong := [key for key, kind in kinds.items() if not isinstance(stamp.get(key), kind)]:
+            raise MendableError(f"{path.name} is no stamp of a finished stage: see {', '.join(wrong)}", str(path), fix)
+        return stamp
 
     def done(self, name: str) -> bool:
         """Whether the stage finished with this recipe, on what the stages before it last made, and all is there."""
@@ -114,7 +123,8 @@ class Chain:
         there = all((self.out / left).exists() for left in stage.leaves)
         if not there or stamp.get("digest") != self.digest(name):
             return False
-        return all(self.done(before) and stamp["after"][before] == self.stamp(before)["id"] for before in stage.after)
+        ids = stamp["after"]
+        return all(self.done(before) and ids.get(before) == self.stamp(before)["id"] for before in stage.after)
 
     def _stage(self, stage: Stage, anew: bool, node: SingleNode) -> None:
         if not anew and self.done(stage.name):

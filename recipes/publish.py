@@ -103,8 +103,12 @@ def proven(recipe: Recipe, out: Path) -> dict[str, Any]:
         )
     if not chain.done("report"):
         raise MendableError("the run has no result yet", str(out), "run the recipe again, or only --from report")
-    result: dict[str, Any] = read_json(out / "result.json")
-    verify = result.get("verify") or {}
+    result: dict[str, Any] = read_json(out / "result.json", dict)
+    verify = chain.stamp("verify")["output"]
+    if result.get("verify") != verify:
+        raise MendableError(
+            "result.json says something else than the verification did", str(out), "run again with --from report"
+        )
     for step in ("collapse", "merge"):
         error, bound = verify.get(f"{step}_error"), verify.get(f"{step}_bound")
         if error is None or bound is None or not error <= bound:  # NaN fails too
@@ -113,10 +117,6 @@ def proven(recipe: Recipe, out: Path) -> dict[str, Any]:
                 str(out / "result.json"),
                 f"run again with --from {step}",
             )
-    if verify != chain.stamp("verify")["output"]:
-        raise MendableError(
-            "result.json says something else than the verification did", str(out), "run again with --from report"
-        )
     return result
 
 

@@ -1,4 +1,4 @@
-"""Damages every kind of file that a command reads: its loader refuses it, or gives what the whole file would have given.
+"""Damages every kind of file that a command reads: its loader refuses it, or gives what the whole file would.
 
 ``python tests/loader_fuzz.py --mutations 2000 --seed 0`` damages so many files and prints counts and every fault; a
 fault is an exception that is no `MendableError`, or a result that silently differs.  Everything is tiny and runs in
@@ -27,10 +27,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(path) for path in (HERE.parent, HERE, HERE / "mlplora_vlm", HERE / "recipes")]
 
-import torch
-from safetensors.torch import load, save
+import torch  # noqa: E402
+from safetensors.torch import load, save  # noqa: E402
 
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError  # noqa: E402
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 12345\n"
 PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body>not here</body></html>\n"
@@ -194,7 +194,11 @@ class Subject:
     def __post_init__(self) -> None:
         if not self.files:
             self.files = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file())
-        self.clean = {name: loader(self.folder) for name, loader in self.loaders.items()}
+        self.clean = {}
+        for name, loader in self.loaders.items():  # a loader may write into the folder
+            with tempfile.TemporaryDirectory() as copy:
+                shutil.copytree(self.folder, Path(copy) / "copy")
+                self.clean[name] = loader(Path(copy) / "copy")
 
 
 def same(one: Any, other: Any, mutation: str = "") -> bool:
@@ -234,20 +238,22 @@ class Result:
         return self.outcome in ("exception", "silent")
 
 
-def tried(subject: Subject, file: str, mutation: str, seed: int, work: Path) -> list[Result]:
-    """One mutation of one file, under every loader of the folder."""
+def tried(
+    subject: Subject, file: str, mutation: str, seed: int, work: Path, loaders: tuple[str, ...] = ()
+) -> list[Result]:
+    """One mutation of one file, under these loaders of the folder, or under every one."""
     content = (subject.folder / file).read_bytes()
     damaged = mutations_of(file)[mutation](content, Random(seed))
     if damaged == content or (damaged is None and mutation != "missing"):
         return []
     results = []
-    for name, loader in subject.loaders.items():
+    for name in loaders or subject.loaders:
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(subject.folder, work)
         (work / file).unlink()
         if damaged is not None:
             (work / file).write_bytes(damaged)
-        outcome, detail = _outcome(subject, name, loader, file, mutation, work)
+        outcome, detail = _outcome(subject, name, subject.loaders[name], file, mutation, work)
         results.append(Result(subject.name, name, file, mutation, seed, outcome, detail))
     return results
 
@@ -280,24 +286,19 @@ def _outcome(
 # ------------------------------------------------------------------------------------------------------- the folders
 def subjects(root: Path, only: str | None = None) -> list[Subject]:
     """Every kind of folder, made by the code that makes it in real use."""
-    makers = {"base": _base, "adapter": _adapter, "checkpoint": _checkpoint, "prepared set": _prepared,
-              "evaluation": _evaluation, "run": _run}  # fmt: skip
-    return [make(root / name) for name, make in makers.items() if only in (None, name)]
+    return [make(root / name) for name, make in SUBJECTS.items() if only in (None, name)]
 
 
 def _base(root: Path) -> Subject:
     from tiny_llava import build_model, build_processor
-
-    from eval_harness.local_model import LocalModel
 
     folder, processor = root / "base", build_processor()
     build_model(processor).save_pretrained(folder, max_shard_size="100KB")
     processor.save_pretrained(folder)
 
     def predict(path: Path) -> Any:
-        model = _opened(str(path), path)
-        assert isinstance(model, LocalModel)
-        return {"weights": dict(model.model.state_dict()), "answers": _answered(model)}
+        with _opened(str(path), path) as model:
+            return {"weights": dict(model.model.state_dict()), "answers": _answered(model)}
 
     def may_say(file: str, mutation: str) -> bool:
         if file.endswith(".safetensors"):  # a model that answers with NaN is told when it answers
@@ -308,12 +309,13 @@ def _base(root: Path) -> Subject:
     return Subject("base", folder, {"predict": predict}, says=may_say, weights=lambda outcome: outcome["weights"])
 
 
-def _opened(word: str, base: Path) -> Any:
+@contextlib.contextmanager
+def _opened(word: str, base: Path) -> Iterator[Any]:
     from eval_harness.models import opened
     from mlplora_vlm.load import ModelSection
 
     with opened(word, ModelSection(id=str(base), dtype="float32")) as model:
-        return model
+        yield model
 
 
 def _answered(model: Any) -> Any:
@@ -352,8 +354,8 @@ def _adapter(root: Path) -> Subject:
     load_processor(base, section).save_pretrained(root / "adapter")
 
     def predict(path: Path) -> Any:
-        tuned = _opened(f"{base}+{path}", base)
-        return {"weights": dict(tuned.model.state_dict()), "answers": _answered(tuned)}
+        with _opened(f"{base}+{path}", base) as tuned:
+            return {"weights": dict(tuned.model.state_dict()), "answers": _answered(tuned)}
 
     def merged(path: Path) -> Any:
         out = path.with_name("merged")
@@ -484,21 +486,31 @@ def _run(root: Path) -> Subject:
 
     def published(path: Path) -> Any:
         recipe = load_resolved(path / "resolved.yaml")
-        return {"verify": proven(recipe, path)["verify"]}
+        return {"proven": proven(recipe, path)["verify"]}
 
     def rerun(path: Path) -> Any:
         chain = Chain(STAGES, load_resolved(path / "resolved.yaml"), path)
         return {name: chain.done(name) for name in chain.stages}
 
-    files = ["result.json", "resolved.yaml"] + sorted(str(p.relative_to(out)) for p in (out / ".stages").glob("*.json"))
+    files = ["result.json", "resolved.yaml", *sorted(str(p.relative_to(out)) for p in out.glob(".stages/*.json"))]
     return Subject(
         "run",
         out,
         {"push": published, "run": rerun},
         files=files,
         says=lambda file, mutation: True,  # a stage whose stamp is damaged is done again
-        weights=lambda outcome: outcome.get("verify"),
+        weights=lambda outcome: outcome.get("proven"),
     )
+
+
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {
+    "base": _base,
+    "adapter": _adapter,
+    "checkpoint": _checkpoint,
+    "prepared set": _prepared,
+    "evaluation": _evaluation,
+    "run": _run,
+}
 
 
 # ----------------------------------------------------------------------------------------------------------- the fuzz

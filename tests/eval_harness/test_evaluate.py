@@ -19,7 +19,7 @@ from eval_harness.evaluate import evaluate
 from eval_harness.figures import grouped
 from eval_harness.local_model import LocalModel
 from eval_harness.metrics import exact_match
-from eval_harness.predictions import model_digest, read_rows, write_rows
+from eval_harness.predictions import model_digest, read_rows, rows_of, write_rows
 from eval_harness.sampling import sample
 from eval_harness.section import EvalSection, OwnTask
 from eval_harness.tasks import TASKS
@@ -261,7 +261,9 @@ def test_prior_answers_each_question_as_training_mostly_did():
 
 
 def test_predictions_survive_any_text(tmp_path):
-    rows = [{"prediction": text} for text in ('"\n', "\u2028\x85\r", "é😀", "")]
+    texts = ('"\n', "\u2028\x85\r", "é😀", "")
+    examples = [row(str(number), answer=text) for number, text in enumerate(texts)]
+    rows = rows_of(examples, texts, [0.0] * len(texts))
     write_rows(tmp_path / "rows.jsonl", rows)
     assert read_rows(tmp_path / "rows.jsonl") == rows
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]

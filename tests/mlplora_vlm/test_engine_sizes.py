@@ -1,7 +1,7 @@
 """Engines on the far side of their size thresholds, in real training runs: equal to autograd through the MLP there too.
 
 DeepSpeed's buckets, prefetching and persistence are made smaller than one tensor of the tiny LLaVA, as a real model's
-tensors are larger than some of them; the parity runs are all below.  With a wide generator the 8-bit moments are 8 bits.
+tensors are larger than some of them; the parity runs are all below.  A wide generator's 8-bit moments are 8 bits.
 """
 
 from __future__ import annotations
