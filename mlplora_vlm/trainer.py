@@ -109,7 +109,8 @@ class GeneratedAdapterTrainer(Trainer):
         if resume_from_checkpoint:  # before an engine cuts the tensors up
             self._load_from_checkpoint(resume_from_checkpoint)
             # while B is still 0 the optimizer would take these tensors for new ones and draw them again, up to rounding
-            self.optimizer_cls_and_kwargs[1]["start"] = "keep"
+            optimizer, settings = self.optimizer_cls_and_kwargs  # type: ignore[misc]
+            self.optimizer_cls_and_kwargs = optimizer, {**settings, "start": "keep"}
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
         if resume_from_checkpoint:
             self._load_optimizer_and_scheduler(resume_from_checkpoint)

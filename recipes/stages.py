@@ -75,7 +75,7 @@ def before(recipe: Recipe, out: Path) -> dict[str, Any]:
     model = load_model(path, recipe.model, best_device()).eval()
     base = LocalModel(model, load_processor(path, recipe.model), recipe.model.id)
     kept = cache_root() / "answers"
-    return evaluate(base, recipe.eval, out / "eval" / "before", controls=False, kept=kept)
+    return evaluate(base, recipe.eval, out / "eval" / "before", controls=False, kept=kept, untuned=True)
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
