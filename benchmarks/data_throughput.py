@@ -197,7 +197,7 @@ def _run(pipe: Connection, phase: Phase, given: Sequence[Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    multiprocessing.set_start_method("fork", force=True)  # for workers, as in a training; it inherits the other
+    multiprocessing.set_start_method("forkserver", force=True)  # for workers
     steps = phase(*given)
     while True:
         try:

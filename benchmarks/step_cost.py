@@ -10,7 +10,6 @@ live tensors in one step (`benchmarks.live_bytes`).
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import SCRATCH, Cells, parse, quartiles, rounded, write_result
+from benchmarks.common import SCRATCH, Cells, clean_processes, parse, quartiles, rounded, write_result
 from benchmarks.live_bytes import allocated, living, watched
 from eval_harness.lr_plot import Panel, plot
 from mlplora_vlm.attach import GeneratorSection
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             key = {"model": name, "rank": rank, "hidden": hidden, "settings": _plain(settings)}
             if key not in cells:
                 subject = subject or SUBJECTS[name](settings)
-                cells[key] = block(subject, rank, hidden, settings)
+                cells[key] = block(name, subject, rank, hidden, settings)
             blocks.append({"model": name, "rank": rank, "hidden": hidden, **cells[key]})
             _tell(blocks[-1])
     result = write_result("step_cost", settings, {"blocks": blocks}, options.out)
@@ -242,22 +241,24 @@ def _mlps(model: nn.Module, groups: Sequence[Mapping[str, Any]], hidden: int) ->
     return found
 
 
-def block(subject: Subject, rank: int, hidden: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The methods that fit under the limit, measured: bytes first, then the seconds of steps taken in turn."""
+def block(name: str, subject: Subject, rank: int, hidden: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The methods that fit under the limit, measured: bytes first, then the seconds of steps taken in turn.
+
+    Each method's process makes the subject ``name`` itself: a fork of this one could run no backward pass after it did.
+    """
     expected = {method: predicted(subject, method, rank, hidden) for method in METHODS}
     wanted = METHODS if (rank, hidden) == MAIN else EVERYWHERE
     limit = settings["limit_gib"] * GIB
-    import bitsandbytes  # noqa: F401  once, here, instead of in every child
-    import peft  # noqa: F401
-
-    fork = multiprocessing.get_context("fork")  # the children share the frozen weights; nothing ran a backward pass yet
+    context = clean_processes()
     found, workers = {}, {}
     try:
         for method in wanted:
             if expected[method] > limit:
                 continue
-            ours, theirs = fork.Pipe()
-            worker = fork.Process(target=_serve, args=(theirs, subject, method, rank, hidden), daemon=True)
+            ours, theirs = context.Pipe()
+            worker = context.Process(
+                target=_serve, args=(theirs, name, dict(settings), method, rank, hidden), daemon=True
+            )
             worker.start()
             theirs.close()
             workers[method] = (worker, ours)
@@ -282,10 +283,10 @@ def block(subject: Subject, rank: int, hidden: int, settings: Mapping[str, Any])
     return {"methods": found, "left_out": {method: expected[method] for method in wanted if method not in found}}
 
 
-def _serve(pipe: Any, subject: Subject, method: str, rank: int, hidden: int) -> None:
+def _serve(pipe: Any, name: str, settings: dict[str, Any], method: str, rank: int, hidden: int) -> None:
     """A method's process: answers "bytes" and "step" until it is ended."""
     torch.set_num_threads(1)
-    trained = Trained(subject, method, rank, hidden)
+    trained = Trained(SUBJECTS[name](settings), method, rank, hidden)
     while True:
         pipe.send(trained.bytes() if pipe.recv() == "bytes" else trained.step())
 

@@ -174,8 +174,9 @@ class RowCheck:
             smaller = self._smaller(sizes, limit - text_tokens) if settings.too_long == "shrink" and sizes else None
             if smaller is None:
                 shown = ", ".join(f"{width} x {height}" for width, height in sizes)
-                narrow = f"; pictures of {shown} pixels cannot be made small enough" * (settings.too_long == "shrink")
-                raise RowError("too long", what + narrow * bool(sizes), record["where"])
+                if settings.too_long == "shrink" and sizes:
+                    what += f"; pictures of {shown} pixels cannot be made small enough"
+                raise RowError("too long", what, record["where"])
             for image, size in zip(record["images"], smaller, strict=True):
                 image["shrunk"] = list(size)
             record["repairs"].append(SHOWN)
@@ -203,8 +204,8 @@ class RowCheck:
                 high = step - 1
             else:
                 low = step + 1
-        step = next((step for step in range(high, 0, -1) if fits(step)), None)
-        return None if step is None else [_scaled(size, step) for size in sizes]
+        found = next((step for step in range(high, 0, -1) if fits(step)), None)
+        return [_scaled(size, found) for size in sizes] if found else None
 
 
 def _scaled(size: tuple[int, int], step: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ MANIFEST = "prepared.json"
 """Marks the folder as ours; once all is done, it has every source's number of rows, and every file's size and hash."""
 OWN = (MANIFEST, REJECTS, "report.json", "report.html", ".work")
 """What is written in the folder beside the sources' folders; the reports are those of recipes/data.py."""
+_OWN = re.compile(rf"\.?({'|'.join(map(re.escape, OWN))})(\.\d+)?")  # with what a killed process was writing
 HASHED = 1 << 20  # bytes: larger files are compared by size alone
 BATCH = 64  # rows that are checked, and written, at once: with embedded pictures they are all in memory
 ROWS_A_PROCESS = 2000  # fewer rows are checked sooner than a further process starts
@@ -103,7 +105,7 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier `prepare` left; raise MendableError, and remove nothing, where anything else is there."""
     found = sorted(folder.iterdir()) if folder.is_dir() else [folder] if os.path.lexists(folder) else []
     ours = (folder / MANIFEST).is_file()
-    if foreign := [path.name for path in found if not (ours and (path.name in OWN or _is_part(path)))]:
+    if foreign := [path.name for path in found if not (ours and (_OWN.fullmatch(path.name) or _is_part(path)))]:
         some = ", ".join(foreign[:4]) + ", …" * (len(foreign) > 4)
         what = f"expected a new folder or an earlier prepared set, got one with {some}"
         raise MendableError(what, str(folder), "choose another output folder, or move that away; nothing was removed")
@@ -182,10 +184,12 @@ def _checked_manifest(folder: Path) -> dict[str, int]:
     """Each source's number of rows; raises MendableError where a file is not as the manifest has it."""
     path = folder / MANIFEST
     try:
-        manifest = read_json(path)
+        manifest = read_json(path, dict)
         rows, files = dict(manifest["rows"]), dict(manifest["files"])
         expected = [REJECTS, *(f"{name}/state.json" for name in rows)]
         changed = [name for name in (*expected, *files) if _size_and_hash(folder / name) != files[name]]
+    except MendableError as error:
+        raise _damaged(path, error.what) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error!s:.200}") from error
     if changed:

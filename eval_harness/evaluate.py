@@ -36,14 +36,20 @@ PLAIN = "plain"
 
 
 def evaluate(
-    answerer: Answerer, settings: EvalSection, out: Path, controls: bool = True, kept: Path | None = None
+    answerer: Answerer,
+    settings: EvalSection,
+    out: Path,
+    controls: bool = True,
+    kept: Path | None = None,
+    untuned: bool = False,
 ) -> dict[str, Any]:
     """Answers and scores the task's sample, and the controls if asked; writes it all to ``out``, returns the summary.
 
     Files: ``predictions.jsonl``, ``predictions-CONTROL.jsonl``, ``result.json`` (the summary; docs/evaluation.md has
     its keys).  Under torchrun every process answers its share, and the first one scores and writes.  What was answered
     before is not asked again, in the middle of a part too, when the sample, the decoding and the model are what they
-    were; ``kept`` is a folder where answers of other runs are looked for and left.
+    were; ``kept`` is a folder where answers of other runs are looked for and left.  ``untuned``: the model has yet to
+    learn the task, so that it may answer nothing; that is printed.
     Raises MendableError for an unknown task, metric or category, and for rows that cannot be sent.
     """
     out, task = Path(out), settings.chosen()
@@ -61,7 +67,7 @@ def evaluate(
     names = [name for name in settings.controls if controls and (name != "prior" or task.prior_split)]
     if "prior" in names and task.prior_split:
         check_source(settings.rows_of(task.prior_split))  # before the long work, not after it
-    run = _Run(answerer, settings, out, kept)
+    run = _Run(answerer, settings, out, kept, untuned)
     parts = {PLAIN: run.answered(PLAIN, rows)}
     for name in names:
         if name == "prior" and task.prior_split:
@@ -96,8 +102,9 @@ class _Part:
 class _Run:
     """What all parts of one evaluation share."""
 
-    def __init__(self, answerer: Answerer, settings: EvalSection, out: Path, kept: Path | None) -> None:
+    def __init__(self, answerer: Answerer, settings: EvalSection, out: Path, kept: Path | None, untuned: bool) -> None:
         self.answerer, self.settings, self.task, self.out, self.kept = answerer, settings, settings.chosen(), out, kept
+        self.untuned = untuned
         self.metric, self.processes = Metric(self.task.metric), Processes.here()
         self._keys = PictureKeys()
 
@@ -121,7 +128,7 @@ class _Run:
         known |= journal.known()
         self.processes.wait()  # all have read it before the first removes it
         if part == PLAIN:
-            check_answers([{"prediction": known[example.id]} for example in examples], self.answerer.name)
+            self._check([known[example.id] for example in examples])
         found = self.scored(part, examples, [known[example.id] for example in examples], seconds, len(left))
         if self.processes.first:
             self._keep(key, known)
@@ -132,6 +139,15 @@ class _Run:
             journal.remove()
         self.processes.wait()
         return found
+
+    def _check(self, answers: Sequence[str]) -> None:
+        """Raise MendableError where the model answers nothing; print it of one that has yet to learn the task."""
+        try:
+            check_answers([{"prediction": answer} for answer in answers], self.answerer.name)
+        except MendableError as error:
+            if not self.untuned:
+                raise
+            print(f"{error.what}, before any training: its scores say nothing", flush=True)
 
     def _ask(self, part: str, examples: Sequence[Example], journal: Journal) -> None:
         """Answers this process's share of the examples into the journal."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.adapter_file import PICKLE, read_config
+from mlplora_vlm.base_files import IMAGE_SETTINGS
 from mlplora_vlm.checkpoint import ADAPTER_FILE, CONFIG_FILE
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, reason
 from mlplora_vlm.files import sha256
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 ADAPTER_PARTS = ("adapter_*", "*.json", "*.jinja", "*.model", "*.txt")
 """Of a hub's adapter: its tensors and settings, and the processor's, whatever that consists of."""
-IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
-"""A processor's image settings, as transformers 5 and 4 name them."""
 QUANTIZED = re.compile(r"(.+)@(nf4|fp4|int8)")
 WORDS = """\
 a model is a folder or a hub id: of a base model, of a merged one, or of an adapter (its base is the one that it names,
@@ -108,13 +107,17 @@ def _processor(path: str, settings: ModelSection, adapter: Path | None) -> Famil
 def _base_and_adapter(word: str) -> tuple[str, str, Path | None]:
     """(the base's name, the adapter's, the adapter's folder: None where the word names a model alone)."""
     base, plus, name = word.rpartition("+")
-    if (folder := _adapter_folder(name)) is None:
+    why = ""
+    try:
+        folder = _adapter_folder(name)
+    except OSError as error:  # no such folder or repo
+        folder, why = None, f": {reason(error)}"
+    if folder is None:
         if plus:
-            what = f"there is no adapter in {name!r}"
+            what = f"there is no adapter in {name!r}{why}"
             raise MendableError(what, word, "name a folder or a hub repo with an adapter_config.json")
-        return word, "", None
-    named = read_config(folder).get("base_model_name_or_path")
-    named = base or named or ""
+        return word, "", None  # whoever loads it says what is wrong with it
+    named = base or read_config(folder).get("base_model_name_or_path")
     if not named:
         raise MendableError("the adapter does not name its base model", str(folder / CONFIG_FILE), "write BASE+ADAPTER")
     return named, name, folder

@@ -9,6 +9,7 @@ from typing import Literal
 from data_prep.section import SourceSection
 from data_prep.sources import OPTIONS
 from eval_harness.tasks import TASKS, Task, known_task
+from mlplora_vlm.errors import seed_problems
 
 OWN = "own"
 """The name of the recipe's own task."""
@@ -78,6 +79,7 @@ class EvalSection:
         """(key, what is wrong, how to mend) for every value that cannot work."""
         if self.limit < 0:
             yield "limit", "limit must not be negative", "0 means all rows"
+        yield from seed_problems(self.seed)
         if self.batch_size < 1:
             yield "batch_size", "batch_size must be at least 1", "32 is usual"
         if self.judge and not self.controls:

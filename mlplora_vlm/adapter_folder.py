@@ -76,13 +76,12 @@ def fitted(model: PreTrainedModel, folder: Path) -> tuple[PeftModel, dict[str, T
     return tuned, tensors
 
 
-def placed(model: Any, adapter: SavedAdapter) -> tuple[Any, dict[str, Tensor]]:
+def placed(base: Any, adapter: SavedAdapter) -> tuple[Any, dict[str, Tensor]]:
     """(PEFT's configuration with the full names of the layers, the file's tensors under the model's present names).
 
     Raises `MendableError` where the adapter has been merged into the model already, where the model lacks a layer of
     the file, or where the file lacks a layer that its configuration names.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     _check_not_merged(base.config, adapter)
     card, config = card_of(base.config), _peft_config(adapter)
     tensors = with_present_names(base, config, adapter.tensors)
@@ -128,7 +127,7 @@ def _peft_config(adapter: SavedAdapter) -> Any:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     known = {field.name for field in fields(PEFT_TYPE_TO_CONFIG_MAPPING[adapter.config["peft_type"]])}
-    given = {key: value for key, value in adapter.config.items() if key != "runtime_config"}
+    given = {key: value for key, value in adapter.config.items() if key != "runtime_config" and value is not None}
     switched_on = (key for key in given.keys() - known if given[key] and isinstance(given[key], bool | dict | list))
     if unknown := sorted(switched_on):
         raise MendableError(
@@ -150,8 +149,16 @@ def _peft_errors(folder: Path | str) -> AbstractContextManager[None]:
     return library_errors("PEFT cannot use the adapter", str(folder), fix)
 
 
+def _other_class(adapter: SavedAdapter, base: Any) -> str:
+    """Name the recorded class of model in a message, where it is another: no proof, since classes get renamed."""
+    recorded = adapter.config.get("auto_mapping")
+    trained = recorded.get("base_model_class") if isinstance(recorded, dict) else None
+    here = type(base).__name__
+    return f"; it was trained on a {trained}, and this is a {here}" if trained not in (None, here) else ""
+
+
 def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAdapter, card: FamilyCard) -> None:
-    """The file has every layer that PEFT would adapt by the configuration's target_modules, under any former name."""
+    """The file has the layers that PEFT would adapt by the configuration's target_modules, under any former name."""
     from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
     from torch import nn
 
@@ -160,23 +167,31 @@ def _check_all_there(base: Any, config: Any, layers: set[str], adapter: SavedAda
     adaptable = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     with _peft_errors(adapter.folder):
         _maybe_include_all_linear_layers(config, base)
-        missing = [
+        named = {
             name
             for name, module in base.named_modules()
-            if isinstance(module, adaptable)
-            and name not in layers
-            and any(check_target_module_exists(config, one) for one in _names(name, card))
-        ]
+            if name in layers or isinstance(module, adaptable)
+            if any(check_target_module_exists(config, one) for one in _names(name, card))
+        }
+    missing = [name for name, _ in base.named_modules() if name in named - layers]
+    as_today = {layer.removeprefix(ROOT) for layer in adapter.layers} == layers  # else PEFT may know what no card does
+    if as_today and (unnamed := sorted(layers - named)):
+        raise MendableError(
+            f"the adapter file has {len(unnamed)} of {len(layers)} layers that target_modules does not name: "
+            f"{', '.join(unnamed[:3])}{', …' if len(unnamed) > 3 else ''}",
+            f"{adapter.folder / CONFIG_FILE} target_modules",
+            f"take {CONFIG_FILE} and {ADAPTER_FILE} from the same training",
+        )
     if missing:
         raise MendableError(
             f"the adapter file lacks {len(missing)} of {len(missing) + len(layers)} layers that target_modules names: "
-            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}",
+            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}{_other_class(adapter, base)}",
             str(adapter.folder / ADAPTER_FILE),
             f"copy the whole file again; if these were not trained, name those that were in {CONFIG_FILE}",
         )
 
 
-def with_present_names(model: Any, config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_present_names(base: Any, config: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under the names that the model's layers have today.
 
     PEFT translates first; what it leaves without a place goes by the card.  PEFT 0.21 undoes any renaming that only
@@ -184,7 +199,6 @@ def with_present_names(model: Any, config: Any, tensors: dict[str, Tensor]) -> d
     """
     from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     card = card_of(base.config)
     if all(_has(base, _home(name)) for name in tensors):
         return tensors

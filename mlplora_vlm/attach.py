@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlplora_vlm.errors import MendableError
@@ -142,7 +141,7 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import ModulesToSaveWrapper
 
-    from mlplora_vlm.start import go_on_from, record_start, same_every_time
+    from mlplora_vlm.start import go_on_from, record_start, same_every_time, tensors_to_go_on_from
 
     card, kind = card_of(model.config), KINDS[settings.kind]
     found = targets(model, settings, card)
@@ -157,6 +156,7 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
         modules_to_save=full or None,
         task_type="CAUSAL_LM",
     )
+    saved = tensors_to_go_on_from(model, settings) if settings.init_from else None
     with same_every_time(enabled=changes_base):
         # fp32 masters are the engine's business; PEFT's own up-cast would give fp32 adapters on a bf16 model
         peft_model = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
@@ -170,8 +170,8 @@ def attach(model: PreTrainedModel, settings: AdapterSection) -> tuple[PeftModel,
             )
     if changes_base:
         record_start(peft_model)
-    if settings.init_from:
-        go_on_from(peft_model, Path(settings.init_from).expanduser(), settings)
+    if saved is not None:
+        go_on_from(peft_model, saved, settings)
     return peft_model, {part: len(names) for part, names in found.items()}
 
 

@@ -26,8 +26,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 """transformers' names of the one file, and of the list of several."""
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 CONFIG, GENERATION = "config.json", "generation_config.json"
+IMAGE_SETTINGS = ("processor_config.json", "preprocessor_config.json")
+"""A processor's image settings, as transformers 5 and 4 name them."""
 PROCESSOR = (
-    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "chat_template.json"),
+    *(*IMAGE_SETTINGS, "video_preprocessor_config.json", "chat_template.json"),
     *("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json"),
 )
 """JSON files of a processor; transformers does not name a broken one."""
@@ -94,10 +96,8 @@ class BaseFiles:
     def _needed(self, name: str) -> Path:
         if (found := self.find(name)) is not None:
             return found
-        what, fix = (
-            f"the base has no {WEIGHTS}, and no {INDEX}",
-            "check the id or folder, and download all of its files",
-        )
+        what = f"the base has no {WEIGHTS}, and no {INDEX}"
+        fix = "check the id or folder, and download all files; pickled weights (.bin) are not read"
         if self.index is not None:
             what = f"{INDEX} names {name}, which is missing"
         elif pickle := next((name for name in PICKLES if (Path(self.path) / name).is_file()), None):

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+SEEDS = 2**32
+"""Seeds are below this number: numpy takes no others."""
+
 
 class MendableError(Exception):
     """A mistake the user can mend; the command line prints it without a traceback and exits with 2.
@@ -61,3 +64,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest known name, or an empty string where none is near."""
     near = get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def seed_problems(seed: int) -> Iterator[tuple[str, str, str]]:
+    """(key, what is wrong, how to fix it) for a seed that a library would refuse once it is used."""
+    if not 0 <= seed < SEEDS:
+        yield "seed", f"expected a seed from 0 to {SEEDS - 1}, got {seed}", "0 is usual"

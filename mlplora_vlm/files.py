@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -32,8 +33,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
-    write_text(path, json_text(value, indent=1, default=str) + "\n")
+    """Write indented JSON atomically; a number that is not finite becomes null, which every JSON reader takes.
+
+    Raises TypeError, with nothing written, for a value that JSON has no form for.
+    """
+    write_text(path, json_text(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_text(value: Any, **options: Any) -> str:

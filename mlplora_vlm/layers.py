@@ -92,7 +92,7 @@ class GeneratedLayer:
             rate = rate[:, None] if name == "W2" else rate
             if "betas" in settings:  # AdamW decays the weights themselves, SGD through the gradient
                 tensor.mul_(1 - settings["lr"] * rate)
-            else:
+            elif tensor.grad is not None:
                 tensor.grad.add_(rate * tensor)
 
     def generate(self) -> Tensor:

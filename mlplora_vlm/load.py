@@ -216,7 +216,13 @@ def _end_tokens(files: BaseFiles) -> GenerationConfig | None:
 
 def check_base(path: str, settings: ModelSection, processor: FamilyProcessor) -> None:
     """Raise `MendableError` for what would end a run at its first answer or step; no more than headers is read."""
+    from transformers import GenerationConfig
+
     config, dtype = load_config(path, settings), resolve_dtype(settings.dtype)
+    if file := BaseFiles(path, settings.revision).find(GENERATION):  # copied to the merged model
+        read_json(file, dict)
+        with library_errors("transformers refuses the generation settings", str(file), "correct or remove the key"):
+            GenerationConfig.from_pretrained(file.parent)
     if getattr(config, "quantization_config", None) is not None:  # bitsandbytes reads no weights on the meta device
         BaseFiles(path, settings.revision).check(quantized=True)
         model = meta_model(config, dtype)

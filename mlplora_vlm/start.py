@@ -23,6 +23,7 @@ from mlplora_vlm.kinds import KINDS, kind_of
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from mlplora_vlm.attach import AdapterSection
 
@@ -69,18 +70,27 @@ def check_init_from(settings: AdapterSection) -> SavedAdapter:
     return read_adapter(folder, checkpoint=True)
 
 
-def go_on_from(model: PeftModel, folder: Path, settings: AdapterSection) -> None:
-    """Writes the folder's tensors into a model with a freshly attached adapter; every process must call it.
+def tensors_to_go_on_from(model: PreTrainedModel, settings: AdapterSection) -> dict[str, Tensor]:
+    """The tensors of ``settings.init_from`` under the names of ``model``, which has no adapter yet.
 
     Adapters from before transformers 4.52 carry older layer names, which are translated.  Raises `MendableError` where
-    the folder holds another adapter, or tensors of other layers.
+    the folder holds another adapter, or one of another model.
+    """
+    from mlplora_vlm.adapter_folder import placed
+
+    return placed(model, check_init_from(settings))[1]
+
+
+def go_on_from(model: PeftModel, tensors: dict[str, Tensor], settings: AdapterSection) -> None:
+    """Writes an adapter's tensors into a model with a freshly attached adapter; every process must call it.
+
+    Raises `MendableError` where they are tensors of other layers.
     """
     import torch
 
-    from mlplora_vlm.adapter_folder import placed
     from mlplora_vlm.checkpoint import load_tensors
 
-    _, tensors = placed(model, check_init_from(settings))
+    folder = Path(str(settings.init_from)).expanduser()
     for name in KINDS[settings.kind].shared:
         part = name.rpartition(".")[2]
         made = getattr(model.base_model, part)["default"]

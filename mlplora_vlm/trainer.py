@@ -7,6 +7,7 @@ number of processes or ZeRO stage.  The engine's fp32 masters need no file: the 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ class GeneratedAdapterTrainer(Trainer):
         if resume_from_checkpoint:  # before an engine cuts the tensors up
             self._load_from_checkpoint(resume_from_checkpoint)
             # while B is still 0 the optimizer would take these tensors for new ones and draw them again, up to rounding
-            assert self.optimizer_cls_and_kwargs is not None
-            self.optimizer_cls_and_kwargs[1]["start"] = "keep"
+            optimizer, settings = self.optimizer_cls_and_kwargs  # type: ignore[misc]
+            self.optimizer_cls_and_kwargs = optimizer, {**settings, "start": "keep"}
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
         if resume_from_checkpoint:
             self._load_optimizer_and_scheduler(resume_from_checkpoint)
@@ -117,6 +118,14 @@ class GeneratedAdapterTrainer(Trainer):
         elif self.generator_from:
             load_states(self.generated, self.generator_from, self._layout, settings=False)
         return prepared
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save into an empty folder: a damaged checkpoint of another number of processes has files of other names."""
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            shutil.rmtree(folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         save_states(self.generated, Path(output_dir), self._layout, self._sharded)

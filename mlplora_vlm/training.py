@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlplora_vlm.attach import AdapterSection
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, seed_problems
 from mlplora_vlm.files import write_json
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class TrainSection:
         for key in ("learning_rate", "full_learning_rate"):
             if getattr(self, key) <= 0:
                 yield key, f"{key} must be above 0", "1e-5 to 1e-3 are usual"
+        yield from seed_problems(self.seed)
         if self.max_steps == 0 and self.epochs <= 0:
             yield "epochs", "neither max_steps nor epochs is above 0", "set one of them"
         if not 0 <= self.warmup < 1:

@@ -1,9 +1,11 @@
-"""The command line: ``python -m recipes --help``."""
+"""The command line: ``python -m recipes --help``; MLPLORA_DEBUG=1 shows where an error came from."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -22,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return given.verb(given)
     except MendableError as error:
+        if os.environ.get("MLPLORA_DEBUG") == "1":
+            traceback.print_exception(error)
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:

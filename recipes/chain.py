@@ -34,6 +34,8 @@ FORMER_STAMPS = (".stages/*.json", ".stages/*.started")
 
 PRELOADED = ["recipes.heavy"]
 """What the fork server imports once, so that each stage starts at once."""
+MOMENT = "%Y-%m-%dT%H:%M:%S%z"
+"""How a stamp writes a moment."""
 GRACE = 60
 """Seconds for a stage's work to end once it is told to."""
 
@@ -146,23 +148,28 @@ class Chain:
         started.write_text(self.digest(stage.name))
         print(f"[{stage.name}] {'goes on' if goes_on else 'starts'}", flush=True)
         node.enter(stage.name)
-        begun = time.perf_counter()
+        began, begun = time.strftime(MOMENT), time.perf_counter()
         with self.files.writing():
             output, memory = in_own_process(stage.work, self.recipe, self.out, node)
         seconds = time.perf_counter() - begun
+        self.finish(stage.name, output, began, seconds, memory)
+        print(f"[{stage.name}] done in {seconds:.0f} s, at most {memory:.0f} MiB a process", flush=True)
+
+    def finish(self, name: str, output: dict[str, Any], began: str, seconds: float, memory: float) -> None:
+        """Write the stamp of a stage that has ended; ``memory``: its peak in MiB."""
         write_json(
-            self._stamp_path(stage.name),
+            self._stamp_path(name),
             {
-                "digest": self.digest(stage.name),
+                "digest": self.digest(name),
                 "id": time.time_ns(),
-                "after": {before: self.stamp(before)["id"] for before in stage.after},
+                "after": {before: self.stamp(before)["id"] for before in self.stages[name].after},
+                "started": began,
                 "seconds": round(seconds, 1),
                 "peak_memory_mib": round(memory),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "finished": time.strftime(MOMENT),
                 "output": output,
             },
         )
-        print(f"[{stage.name}] done in {seconds:.0f} s, at most {memory:.0f} MiB a process", flush=True)
 
     def _goes_on(self, stage: Stage, anew: bool) -> bool:
         """Whether an interrupted attempt of the same recipe is resumed."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data_prep.demo.models import EMBEDDED
 from data_prep.prompts import PROMPTS
@@ -15,22 +14,16 @@ from eval_harness.section import OWN, TASK_NAMES
 from eval_harness.tasks import TASKS, Task
 from mlplora_vlm.errors import did_you_mean
 from mlplora_vlm.kinds import KINDS
+from recipes.typed import Problem, standing
 
 if TYPE_CHECKING:
     from recipes.recipe import Recipe
 
-Problem = tuple[str, str, str]
-"""(dotted key, what is wrong, how to mend)."""
-
 
 def cross_problems(recipe: Recipe, broken: Collection[str]) -> Iterator[Problem]:
-    """Every finding of every check below; a check that needs a key in ``broken`` stops there."""
-    sound: Any = _Sound(recipe, "", broken)
+    """Every finding of every check below that depends on no key in ``broken``."""
     for check in CHECKS:
-        try:
-            yield from check(sound)
-        except _BrokenKey:
-            continue
+        yield from standing(check, recipe, broken)
 
 
 def source_exists(recipe: Recipe) -> Iterator[Problem]:
@@ -289,26 +282,3 @@ def _same_rows(recipe: Recipe, task: Task, section: SourceSection) -> bool:
 def _known(key: str, name: str, known: Collection[str], where: str) -> Iterator[Problem]:
     if name not in known:
         yield key, f"there is no {name!r}{did_you_mean(name, known)}", f"{where} has: {', '.join(sorted(known))}"
-
-
-class _BrokenKey(Exception):
-    """A check asks for a value that could not be read."""
-
-
-class _Sound:
-    """A recipe that gives out only values that could be read."""
-
-    def __init__(self, target: object, path: str, broken: Collection[str]) -> None:
-        self._target, self._path, self._broken = target, path, broken
-
-    def __getattr__(self, name: str) -> Any:
-        path = f"{self._path}.{name}" if self._path else name
-        if path in self._broken:
-            raise _BrokenKey(path)
-        inner = getattr(self._target, name)
-        if isinstance(inner, dict):
-            return {
-                key: _Sound(one, f"{path}.{key}", self._broken) if dataclasses.is_dataclass(one) else one
-                for key, one in inner.items()
-            }
-        return _Sound(inner, path, self._broken) if dataclasses.is_dataclass(inner) else inner

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import SEEDS, MendableError
 from recipes.environment import cuda_memory_gib
 from recipes.recipe import Recipe, available_presets, choose_preset, load_recipe
 
@@ -21,6 +22,13 @@ def recipe_words(parser: argparse.ArgumentParser, folder: str = "out/NAME-PRESET
     parser.add_argument("--preset", default=os.environ.get("PRESET") or None, help="a block of overrides ($PRESET)")
     out = os.environ.get("OUT")
     parser.add_argument("--out", type=Path, default=Path(out) if out else None, help=f"($OUT; {folder})")
+
+
+def seed(text: str) -> int:
+    """A seed on the command line."""
+    if not re.fullmatch(r"\d{1,10}", text) or int(text) >= SEEDS:
+        raise argparse.ArgumentTypeError(f"expected a seed from 0 to {SEEDS - 1}, got {text!r}")
+    return int(text)
 
 
 def run_words(parser: argparse.ArgumentParser) -> None:

@@ -76,9 +76,9 @@ def report_leaks(recipe: Recipe, folder: Path) -> int:
     from eval_harness.evaluate import task_sample
 
     try:
-        report = dict(read_json(folder / REPORT))
-    except (OSError, ValueError, TypeError) as error:
-        what = f"the report of the prepared set cannot be read ({error!s:.100})"
+        report = read_json(folder / REPORT, dict)
+    except MendableError as error:
+        what = f"the report of the prepared set cannot be read ({error.what})"
         raise MendableError(what, str(folder / REPORT), "run again with --from prepare") from error
     if not recipe.eval.chosen().by_heart:
         report["leaks"] = leaks(prepared_parts(recipe.data, folder), task_sample(recipe.eval)[0])

@@ -93,12 +93,11 @@ def offline_processor(model: ModelSection, config: PreTrainedConfig) -> FamilyPr
         return None
     from transformers import AutoProcessor
 
-    from mlplora_vlm.base_files import PROCESSOR
+    from mlplora_vlm.base_files import IMAGE_SETTINGS
     from mlplora_vlm.load import load_processor
 
     if (folder := Path(model.id).expanduser()).is_dir():
-        here = any((folder / name).exists() for name in PROCESSOR)
-        return load_processor(folder, model) if here else None
+        return load_processor(folder, model) if any((folder / name).exists() for name in IMAGE_SETTINGS) else None
     try:
         stock = AutoProcessor.from_pretrained(model.id, revision=model.revision or "main", local_files_only=True)
     except (OSError, ValueError):

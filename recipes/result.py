@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,31 @@ def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
     from eval_harness.tasks import task_examples
 
     stamps = {name: read_json(out / ".stages" / f"{name}.json") for name in TOLD}
-    output = {name: stamp["output"] for name, stamp in stamps.items()}
+    result = result_of(recipe, stamps, said_command(out))
+    write_json(out / "result.json", result)
+    task, folders = recipe.eval.task, [out / "eval" / when for when in ("before", "after")]
+    asked = samples_of(task, [read_rows(folder / "predictions.jsonl") for folder in folders])
+    shown = pick([sample for sample in asked if all(sample.answers)], GALLERY, recipe.eval.seed)
+    examples = task_examples(recipe.eval.rows_of(recipe.eval.chosen().split), {sample.id for sample in shown})
+    pictures = {(task, example.id): example.images for example in examples}
+    everything = shlex.join(["python", "-m", "recipes", "compare", *map(str, folders)])
+    write_report(out, result, shown, pictures, everything)
+    return result
+
+
+def result_of(recipe: Recipe, stamps: Mapping[str, Mapping[str, Any]], command: str) -> dict[str, Any]:
+    """What result.json holds, from the stamps of the stages in `TOLD`."""
+    output = {name: stamps[name]["output"] for name in TOLD}
     train = output["train"]
-    result = {
+    return {
         "schema": 1,
         "recipe": {
             "name": recipe.name,
             "preset": recipe.preset,
-            "command": said_command(out),
+            "command": command,
             "resolved": recipe.to_dict(),
         },
+        "started": stamps[TOLD[0]].get("started"),  # stamps of earlier versions have none
         "finished": stamps["verify"]["finished"],
         "commit": provenance.commit(),
         "versions": provenance.versions(),
@@ -48,8 +64,8 @@ def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
             "full": output["attach"]["parameters"]["full"],
             "generator": output["attach"]["parameters"]["generator"],
         },
-        "seconds": {name: stamp["seconds"] for name, stamp in stamps.items()},
-        "peak_memory_mib": {name: stamp["peak_memory_mib"] for name, stamp in stamps.items()},
+        "seconds": {name: stamps[name]["seconds"] for name in TOLD},
+        "peak_memory_mib": {name: stamps[name]["peak_memory_mib"] for name in TOLD},
         "training": train,
         "scores": {"before": output["before"], "after": output["after"]["summary"]},
         "verdict": output["after"]["verdict"],
@@ -57,15 +73,6 @@ def write_result(recipe: Recipe, out: Path) -> dict[str, Any]:
         "merge": output["merge"],
         "verify": output["verify"],
     }
-    write_json(out / "result.json", result)
-    task, folders = recipe.eval.task, [out / "eval" / when for when in ("before", "after")]
-    asked = samples_of(task, [read_rows(folder / "predictions.jsonl") for folder in folders])
-    shown = pick([sample for sample in asked if all(sample.answers)], GALLERY, recipe.eval.seed)
-    examples = task_examples(recipe.eval.rows_of(recipe.eval.chosen().split), {sample.id for sample in shown})
-    pictures = {(task, example.id): example.images for example in examples}
-    everything = shlex.join(["python", "-m", "recipes", "compare", *map(str, folders)])
-    write_report(out, result, shown, pictures, everything)
-    return result
 
 
 def note_command(out: Path, command: str) -> None:

@@ -75,7 +75,7 @@ def before(recipe: Recipe, out: Path) -> dict[str, Any]:
     model = load_model(path, recipe.model, best_device()).eval()
     base = LocalModel(model, load_processor(path, recipe.model), recipe.model.id)
     kept = cache_root() / "answers"
-    return evaluate(base, recipe.eval, out / "eval" / "before", controls=False, kept=kept)
+    return evaluate(base, recipe.eval, out / "eval" / "before", controls=False, kept=kept, untuned=True)
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -202,11 +202,12 @@ def verify(recipe: Recipe, out: Path) -> dict[str, Any]:
         facts["largest_logit_difference"],
         Metric(task.metric),
     )
-    if facts["faithful"] and not agrees(facts["answers"], facts["rounding"]):
+    if facts["faithful"] and not agrees(facts["answers"]):
         write_json(out / ".stages" / "disagreement.json", facts)
         raise MendableError(
             f"the merged model answers {facts['answers']['different']} of {facts['answers']['n']} questions otherwise "
-            f"than the tuned one, {facts['answers']['explained']} of them explained by rounding",
+            f"than the tuned one, {facts['answers']['explained']} of them explained by rounding (so many in "
+            f"{facts['answers']['near_ties']} answers with a near tie: chance {facts['answers']['chance']:.1g})",
             str(out / ".stages" / "disagreement.json"),
             "run again with --from merge; nothing has been published",
         )

@@ -6,15 +6,18 @@ import ast
 import dataclasses
 import inspect
 import math
-import re
 import textwrap
 import types
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mlplora_vlm.errors import MendableError, did_you_mean
 from recipes.located_yaml import Value
 
 T = TypeVar("T")
+Problem = tuple[str, str, str]
+"""(dotted key, what is wrong, how to fix it)."""
 
 
 @dataclasses.dataclass
@@ -101,12 +104,12 @@ def build(cls: type[T], value: Value, path: str, findings: Findings) -> T:
 def add_problems(section: Any, value: Value, path: str, findings: Findings) -> None:
     """Notes what the section's own ``problems()`` finds, for it and for sections within it.
 
-    A finding that names a field which could not be read is left out: it would be about the stand-in.
+    A finding that depends on a field which could not be read is left out: see `standing`.
     """
-    broken = {key.rpartition(".")[2] for key in findings.broken if key.rpartition(".")[0] == path}
     given = value.data if isinstance(value.data, dict) else {}
-    for name, what, fix in section.problems():
-        if not broken & set(re.findall(r"\w+", f"{name} {what} {fix}")):
+    broken = {key.removeprefix(f"{path}.") for key in findings.broken if key.startswith(f"{path}.")}
+    for name, what, fix in standing(lambda one: one.problems(), section, broken):
+        if name not in broken:
             where = given[name].where if name in given else value.where
             findings.add(f"{path}.{name}", f"{path}.{name}: {what}", where, fix)
     for field in dataclasses.fields(section):
@@ -119,6 +122,75 @@ def add_problems(section: Any, value: Value, path: str, findings: Findings) -> N
                 if dataclasses.is_dataclass(one):
                     there = place.data.get(own, place) if isinstance(place.data, dict) else place
                     add_problems(one, there, f"{path}.{field.name}.{own}", findings)
+
+
+def standing(check: Callable[[Any], Iterable[Problem]], section: Any, broken: Collection[str]) -> list[Problem]:
+    """What ``check`` finds in ``section`` whatever the values of its ``broken`` fields (dotted) are.
+
+    A field that could not be read holds a stand-in: what is true of that alone is no mistake of the user.
+    """
+    found = _found(check, section) if broken else list(check(section))
+    for key in sorted(broken):
+        for changed in _changed(section, key.split(".")):
+            others = _found(check, changed) if found else []
+            found = [one for one in found if one in others]
+    return found
+
+
+def _found(check: Callable[[Any], Iterable[Problem]], section: Any) -> list[Problem]:
+    found: list[Problem] = []
+    # a stand-in may fail a check; what it found before still counts
+    with suppress(AttributeError, LookupError, TypeError, ValueError, ArithmeticError, MendableError):
+        found.extend(check(section))
+    return found
+
+
+def _changed(section: Any, path: list[str]) -> Iterator[Any]:
+    """The section with other values of the field at ``path``; nothing where it has no such field."""
+    name, *rest = path
+    if isinstance(section, dict):
+        yield from ({**section, name: inner} for inner in _changed(section[name], rest)) if name in section else ()
+        return
+    if name not in {field.name for field in dataclasses.fields(section)}:
+        return
+    inner = getattr(section, name)
+    if rest:
+        values = _changed(inner, rest) if dataclasses.is_dataclass(inner) or isinstance(inner, dict) else iter(())
+    elif dataclasses.is_dataclass(inner):
+        values = (one for field in dataclasses.fields(inner) for one in _changed(inner, [field.name]))
+    else:
+        values = iter(_samples(get_type_hints(type(section))[name]))
+    yield from (dataclasses.replace(section, **{name: one}) for one in values)
+
+
+class _AnyText(str):
+    """A text that may be any: it equals whatever a check compares it with."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def _samples(hint: Any) -> tuple[Any, ...]:
+    """Values of a type that differ in whatever a check may ask of them."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return tuple(one for inner in arguments for one in _samples(inner))
+    if origin is Literal:
+        return arguments
+    if origin is tuple:
+        return ((), arguments and tuple(_samples(arguments[0])), *((one,) for one in _samples(arguments[0])))
+    if origin is dict:
+        return ({},)
+    simple = {bool: (False, True), int: (-1, 0, 1, 2, 3, 10**6), float: (-1.0, 0.0, 0.5, 1.0, 1e6)}
+    if hint is str:
+        return ("", "?", _AnyText("?"))
+    return (None,) if hint is type(None) else simple.get(hint, ())
 
 
 def read(hint: Any, value: Value) -> Any:

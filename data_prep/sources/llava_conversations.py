@@ -1,7 +1,7 @@
 """Conversations in LLaVA's JSON format, such as llava_v1_5_mix665k.json or one's own: several turns, or text alone.
 
 A row has ``conversations`` (``from``: human and gpt in turn, perhaps system first; ``value``: the text) and, unless it
-is text alone, ``image``, one path or a list; the questions hold as many ``<image>`` markers.
+is text alone, ``image`` or ``images``, one path or a list; the questions hold as many ``<image>`` markers.
 Format: github.com/haotian-liu/LLaVA at commit 9ad7265, docs/Finetune_Custom_Data.md; several pictures and JSON lines as
 github.com/LLaVA-VL/LLaVA-NeXT at commit df17966, llava/train/train.py, reads them.
 """

@@ -1,8 +1,8 @@
 """ShareGPT's JSON format with pictures, as LLaMA-Factory reads it.
 
 A row has ``conversations`` (``from``: human and gpt in turn, perhaps system first; ``value``) or ``messages``
-(``role``: user and assistant, perhaps system first; ``content``), ``images``, a list of paths, and perhaps ``system``;
-the questions hold one ``<image>`` marker for each picture, and the pictures stand where these do.
+(``role``: user and assistant, perhaps system first; ``content``), ``images`` or ``image``, one path or a list, and
+perhaps ``system``; the questions hold one ``<image>`` marker for each picture, and the pictures stand where these do.
 Format: github.com/hiyouga/LLaMA-Factory at commit ff6d4d1, data/README.md (Sharegpt Format), data/mllm_demo.json,
 src/llamafactory/data/{parser,converter}.py.  Rows of tool calls, videos and sounds, which that format has too, are
 rejected.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness.lr_curve import learning_rates
-from mlplora_vlm.errors import MendableError, MendableErrors, did_you_mean
+from mlplora_vlm.errors import SEEDS, MendableError, MendableErrors, did_you_mean
 from mlplora_vlm.files import digest
 from mlplora_vlm.kinds import KINDS
 from recipes.recipe import Recipe, load_recipe
@@ -143,6 +143,8 @@ def load_grid(
         errors.append(
             MendableError("train.eval_rows is 0: nothing is held out to compare on", "train.eval_rows", "128 is usual")
         )
+    if any(recipe.train.seed + seeds > SEEDS for recipe in recipes.values()):
+        errors.append(MendableError(f"the last seed would be above {SEEDS - 1}", "train.seed", "choose a smaller one"))
     given = [word for word in overrides if word.startswith(tuple(f"{key}=" for key in SWEPT[:1]))]
     errors += [MendableError("a sweep sets the learning rate itself", f"command line: {w}", "use --lr") for w in given]
     if errors:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplora_vlm.errors import MendableError
+from recipes.command_line import seed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="evaluations; the first is the base")
     parser.add_argument("--out", type=Path, default=Path("out/compare"), help="(%(default)s)")
     parser.add_argument("--shared", action="store_true", help="only samples that both have, however they were drawn")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
     parser.add_argument("--samples", type=int, default=5_000, help="answers in the page, at most (%(default)s)")
     parser.add_argument(
         "--data", action="append", default=[], metavar="TASK=FOLDER", help="where a task's pictures are, if elsewhere"

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recipes.command_line import chosen_recipe, out_folder, recipe_words
+from recipes.command_line import chosen_recipe, out_folder, recipe_words, seed
 
 if TYPE_CHECKING:
     from data_prep.record import Record
@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``preview``."""
     recipe_words(parser)
     parser.add_argument("--rows", type=int, default=12, help="rows chosen by seed (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="chooses other rows (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="chooses other rows (%(default)s)")
 
 
 def run(given: argparse.Namespace) -> int:

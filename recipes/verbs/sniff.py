@@ -44,9 +44,15 @@ def run(given: argparse.Namespace) -> int:
     proposals = propose(path)
     for number, proposal in enumerate(proposals, 1):
         _show(number, proposal, console)
+    seen = samples(path)
     if not proposals:
-        _explain(samples(path), console)
+        _explain(seen, console)
         return 2
+    for sample in seen:
+        if sample.fault and not sample.records:
+            console.print(
+                f"no source reads {_line(str(sample.path))}: {_line(sample.fault)}", style="bold", markup=False
+            )
     return 0
 
 

@@ -180,7 +180,7 @@ def test_a_failed_build_leaves_nothing_behind(cache: Path) -> None:
 def test_two_processes_at_once_make_one_folder(cache: Path) -> None:
     from multiprocessing import get_context
 
-    with get_context("fork").Pool(4) as pool:
+    with get_context("spawn").Pool(4) as pool:
         assert set(pool.map(_cached, ["1"] * 8)) == {cache / "thing"}
     assert sorted(path.name for path in cache.iterdir()) == [".thing.lock", "thing"]
 

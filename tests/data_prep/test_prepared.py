@@ -210,21 +210,33 @@ def test_a_set_that_was_not_finished_is_not_trained_on(tmp_path):
         load_prepared(mine(folder), tmp_path / "data")
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "shapes/model.safetensors", "shapes/deeper/state.json", "rejects.jsonl"])
-@pytest.mark.parametrize("ours", [True, False])
+FOREIGN = ["notes.txt", "shapes/model.safetensors", "shapes/deeper/state.json", "report.json.bak"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [*((name, True) for name in FOREIGN), ("rejects.jsonl", False), ("a", False)]
+)
 def test_nothing_is_removed_that_is_not_of_a_prepared_set(tmp_path, name, ours):
     data = tmp_path / "data"
     if ours:
         prepare(DataSection("shapes", limit=8), PROCESSOR, data, progress=False)
     (data / name).parent.mkdir(parents=True, exist_ok=True)
     (data / name).write_text("mine")
-    if ours and name == "rejects.jsonl":
-        return  # a file of the set, changed
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
     with pytest.raises(MendableError) as error:
         prepare(DataSection("shapes", limit=8), PROCESSOR, data, progress=False)
     assert error.value.where == str(data) and name.partition("/")[0] in error.value.what
     assert before == {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+
+
+def test_what_a_killed_process_leaves_is_replaced(tmp_path):
+    data = tmp_path / "data"
+    (data / ".work").mkdir(parents=True)
+    (data / "shapes").mkdir()
+    for name in ("prepared.json", ".report.json.123", ".work/checked.arrow", "shapes/data-00000-of-00001.arrow"):
+        (data / name).write_text("{}")
+    prepare(DataSection("shapes", limit=8), PROCESSOR, data, progress=False)
+    assert {path.name for path in data.iterdir()} == {"prepared.json", "rejects.jsonl", "shapes"}
 
 
 def test_a_set_of_other_sources_gives_way(tmp_path):
@@ -238,6 +250,12 @@ def test_a_set_of_other_sources_gives_way(tmp_path):
     with pytest.raises(MendableError, match="shapes"):
         prepare(mine(folder), PROCESSOR, tmp_path / "data", progress=False)
     assert link.is_symlink() and (folder / "rows.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["prepared.json", "rejects.jsonl", "report.json", "report.html"])
+def test_no_source_has_the_name_of_a_file_of_the_set(name):
+    settings = DataSection("shapes", mixed_with={name: SourceSection("shapes")})
+    assert [(key, name in what) for key, what, _ in settings.problems()] == [("mixed_with", True)]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

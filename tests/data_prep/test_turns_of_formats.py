@@ -96,6 +96,7 @@ def test_texts_of_nothing_but_space_and_markers_are_read_in_no_time(end: str) ->
 
 KEYS = ["from", "value", "role", "content", "type", "text", "image", "images", "image_url", "url", "messages"]
 KEYS += ["conversations", "prompt", "completion", "system", "tools", "video", "weight", "tool_calls"]
+KEYS += ["loss", "train", "label", "chosen", "objects", "reasoning_content"]
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | texts | st.sampled_from(["user", "assistant", "image", "text"]),

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image, ImageDraw
 
 from eval_harness.gallery import Answer, Sample
+from recipes.chain import Chain
+from recipes.recipe import load_recipe
+from recipes.result import result_of
+from recipes.stages import STAGES
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+RAN = {
+    "prepare": ("09:12:44", 9.4, 820),
+    "leaks": ("09:12:54", 1.0, 700),
+    "attach": ("09:12:55", 3.0, 700),
+    "before": ("09:12:58", 102, 1710),
+    "train": ("09:14:40", 492, 4310),
+    "after": ("09:22:52", 104, 1790),
+    "collapse": ("09:24:36", 4.1, 700),
+    "merge": ("09:24:40", 6, 900),
+    "verify": ("09:24:46", 41, 1905),
+}
+"""Stage → when it began, its seconds, its MiB."""
 
 COLOURS = {"red": "#d63a2f", "blue": "#2d5fd0", "green": "#2f9e53", "yellow": "#e8c02a", "brown": "#7a4a26"}
 SHAPES = ("circle", "rectangle", "triangle")
 CHANGES = ("wrong-right", "wrong-right", "wrong-wrong", "right-wrong", "right-right", "wrong-right")
 
 
+@cache
+def _result() -> str:
+    return json.dumps(_made())
+
+
 def fake_result() -> dict[str, Any]:
     """A whole result.json, every key present."""
+    return json.loads(_result())
+
+
+def _made() -> dict[str, Any]:
+    """As `write_result` makes it, from the stamps that a chain writes."""
     chance = random.Random(0)
     log: list[dict[str, float]] = []
     for step in range(1, 241):
@@ -43,46 +75,24 @@ def fake_result() -> dict[str, Any]:
         "seconds": 104.2,
         "samples_per_second": 9.6,
     }
-    return {
-        "schema": 1,
-        "recipe": {
-            "name": "llava_vqa",
-            "preset": "demo",
-            "command": "PRESET=demo bash recipes/llava_vqa.sh train.learning_rate=3e-4",
-            "resolved": {
-                "model": {"id": "demo:smollm2-135m+vit-s", "dtype": "auto", "quantization": "none"},
-                "data": {"source": "easy_vqa", "split": "train", "limit": 0, "prompt": "short_answer"},
-                "adapter": {"kind": "lora", "generated": True, "rank": 16, "on": ("language", "projector")},
-                "train": {"learning_rate": 3e-4, "max_steps": 240, "zero_stage": 2},
-                "evaluate": {"task": "easy_vqa_test", "limit": 1000, "judge": "open"},
+    outputs = {
+        "prepare": {"rows": 1000, "left_out": {}, "dtype": "float32"},
+        "leaks": {"pictures": 0},
+        "attach": {
+            "adapted_layers": {"language": 210, "projector": 2},
+            "parameters": {"base": 157_338_240, "adapter": 4_884_480, "full": 0, "generator": 161_188_224},
+        },
+        "before": {**common, "scores": _scores(0.078, 0.103, 0.052), "controls": {}},
+        "train": {"steps": 240, "step_seconds_median": 2.03, "final_loss": 0.204, "log": log},
+        "after": {
+            "summary": {**common, "scores": _scores(0.948, 0.954, 0.942), "controls": controls},
+            "verdict": {
+                "status": "looks",
+                "sentence": "Open questions: 94.2 % (92.1–96.1), above every control’s upper bound (27.0 %).",
             },
         },
-        "started": "2026-03-01T09:12:44+00:00",
-        "finished": "2026-03-01T09:29:58+00:00",
-        "commit": "0123456789abcdef0123456789abcdef01234567",
-        "versions": {"python": "3.11.9", "torch": "2.14.1", "transformers": "5.23.0", "peft": "0.21.2"},
-        "device": "CPU, 2 cores, AVX-512 bf16",
-        "adapted_layers": {"language": 210, "projector": 2},
-        "parameters": {"base": 157_338_240, "trained": 4_884_480, "generator": 161_188_224},
-        "seconds": {
-            "prepare": 9.4,
-            "before": 102,
-            "train": 492,
-            "after": 104,
-            "collapse": 4.1,
-            "merge": 6,
-            "verify": 41,
-        },
-        "peak_memory_mib": {"prepare": 820.0, "before": 1710.0, "train": 4310.0, "after": 1790.0, "verify": 1905.0},
-        "training": {"steps": 240, "step_seconds_median": 2.03, "final_loss": 0.204, "log": log},
-        "scores": {
-            "before": {**common, "scores": _scores(0.078, 0.103, 0.052), "controls": {}},
-            "after": {**common, "scores": _scores(0.948, 0.954, 0.942), "controls": controls},
-        },
-        "verdict": {
-            "status": "looks",
-            "sentence": "Open questions: 94.2 % (92.1–96.1), above every control’s upper bound (27.0 %).",
-        },
+        "collapse": {},
+        "merge": {},
         "verify": {
             "dtype": "float32",
             "collapse_error": 1.3e-7,
@@ -93,6 +103,13 @@ def fake_result() -> dict[str, Any]:
             "hashes": {"adapter": "9f" * 32, "merged": "3c" * 32},
         },
     }
+    recipe = load_recipe(RECIPES / "llava_vqa.yaml", "demo", ["train.learning_rate=3e-4", "train.max_steps=240"])
+    with TemporaryDirectory() as folder:
+        chain = Chain(STAGES, recipe, Path(folder))
+        for name, (began, seconds, memory) in RAN.items():
+            chain.finish(name, outputs[name], f"2026-03-01T{began}+0000", seconds, memory)
+        stamps = {name: chain.stamp(name) for name in RAN}
+    return result_of(recipe, stamps, "bash recipes/llava_vqa.sh --preset demo train.learning_rate=3e-4")
 
 
 def fake_gallery(n: int = 24) -> tuple[list[Sample], dict[tuple[str, str], tuple[Image.Image]]]:

@@ -322,6 +322,13 @@ def test_a_model_that_answers_nothing_is_reported_and_not_scored(tmp_path):
     assert evaluate(Scripted("red"), replace(settings, limit=1), tmp_path / "one")["n"] == 1
 
 
+def test_a_base_that_has_yet_to_learn_the_task_may_answer_nothing(tmp_path, capsys):
+    """A pretrained model may end its turn at once in every row; it can be trained all the same."""
+    settings = EvalSection("shapes_test", limit=6, controls=())
+    assert evaluate(Scripted(""), settings, tmp_path, untuned=True)["n"] == 6
+    assert "6 answers are empty" in capsys.readouterr().out and (tmp_path / "result.json").is_file()
+
+
 def test_a_row_that_cannot_be_answered_is_named_and_loses_no_other_answer(tmp_path):
     settings = EvalSection("shapes_test", limit=6, controls=())
     with pytest.raises(MendableError, match="NaN") as error:

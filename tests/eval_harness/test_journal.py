@@ -47,3 +47,13 @@ def test_other_keys_are_cleared_and_a_finished_part_leaves_nothing(tmp_path):
     assert (tmp_path / FOLDER).is_dir()
     blank.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_lines_are_answered_again(tmp_path):
+    journal = Journal(tmp_path, "plain", "key", 0)
+    list(journal.write([("a", "yes")]))
+    [path] = (tmp_path / FOLDER).iterdir()
+    broken = (b'{"id": "b", "pred', b"\x00\xff", b"3", b"[]", b'{"id": "b"}', b"")
+    path.write_bytes(path.read_bytes() + b"".join(line + b"\n" for line in broken))
+    list(journal.write([("c", "no")]))
+    assert journal.known() == {"a": "yes", "c": "no"}

@@ -63,6 +63,12 @@ def test_mistakes_say_what_to_write(folders):
     with pytest.raises(MendableError, match="no adapter") as error, opened(f"{folders / 'base'}+{folders}", SECTION):
         pass
     assert "adapter_config.json" in error.value.fix
+    for name in (folders / "nothing", folders / "base" / "config.json"):
+        word = f"{folders / 'base'}+{name}"
+        with pytest.raises(MendableError, match="there is no adapter in"), opened(word, SECTION):
+            pass
+        with pytest.raises(MendableError), opened(str(name), SECTION):
+            pass
     with pytest.raises(MendableError, match="not named") as error, opened("http://localhost:1/v1", SECTION):
         pass
     assert "#NAME" in error.value.fix
@@ -94,11 +100,8 @@ def as_transformers_4(folder: Path) -> Path:
     processor.image_processor.save_pretrained(folder)
     processor.tokenizer.save_pretrained(folder)
     file = folder / "preprocessor_config.json"
-    settings = json.loads(file.read_text()) | {
-        "image_mean": [0.25, 0.25, 0.25],
-        "processor_class": "Qwen2_5_VLProcessor",
-    }
-    file.write_text(json.dumps(settings))
+    own = {"image_mean": [0.25, 0.25, 0.25], "processor_class": "Qwen2_5_VLProcessor"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
     (folder / "chat_template.jinja").write_text(processor.chat_template + "own")
     return folder
 
@@ -125,13 +128,9 @@ def test_a_tokenizer_alone_is_no_processor_and_said_so(qwen, tmp_path, capsys):
     ("name", "content", "what"),
     [
         ("preprocessor_config.json", "{", "preprocessor_config.json is not JSON"),
-        ("preprocessor_config.json", "{}", "processor cannot be loaded"),
-        ("preprocessor_config.json", '{"processor_class": "No"}', "processor cannot be loaded"),
-        (
-            "preprocessor_config.json",
-            '{"processor_class": "LlavaProcessor", "image_mean": 3, "size": "x"}',
-            "processor",
-        ),
+        ("preprocessor_config.json", "{}", "processor"),
+        ("preprocessor_config.json", '{"processor_class": "No"}', "expected a processor for images and text"),
+        ("preprocessor_config.json", '{"processor_class": "Qwen2_5_VLProcessor", "size": "x"}', "processor"),
         ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "tokenizer.json is a git-LFS pointer"),
         ("tokenizer.json", "{}", "processor cannot be loaded"),
         ("tokenizer_config.json", "", "tokenizer_config.json is empty"),

@@ -43,7 +43,8 @@ def test_report_has_every_part(report):
     for part in ("scores", "training-curve", "answers", "proof", "facts", "environment"):
         assert f'<section id="{part}">' in text
     for words in (
-        "PRESET=demo bash recipes/llava_vqa.sh",
+        "bash recipes/llava_vqa.sh --preset demo",
+        "2026-03-01 09:12",
         "94.2\u00a0%",
         "92.2–96.2",
         "answer prior",

@@ -95,7 +95,8 @@ PEFTS_OWN = {
     "all linear": peft.LoraConfig(r=2, target_modules="all-linear", exclude_modules=["linear_1"]),
     "some layers": lora(layers_to_transform=[1]),
     "unused names": lora("q_proj", "not_in_this_model"),
-    "eva": lora(init_lora_weights="gaussian", alpha_pattern={"v_proj": 3}),
+    "convolutions": lora("q_proj", "patch_embedding"),
+    "gaussian": lora(init_lora_weights="gaussian", alpha_pattern={"v_proj": 3}),
 }
 
 
@@ -227,6 +228,8 @@ MISFITS = {
     "an unknown layer": (renamed("layers.1.", "layers.7."), {}, "the file has 4 names .*layers.7"),
     "wider layers": (each(lambda t: torch.cat([t, t], 1 if len(t) == 4 else 0)), {}, r"and the model's is \(4, 48\)"),
     "not a linear layer": (renamed("q_proj", "rotary_emb"), {"target_modules": ["rotary_emb", "v_proj"]}, "."),
+    "other names": (None, {"target_modules": ["fc1"]}, "has 4 of 4 layers that target_modules does not name"),
+    "layers that are left out": (None, {"layers_to_transform": [1]}, "has 2 of 4 layers that target_modules does not"),
     "option of a later PEFT": (None, {"use_new_thing": True}, "does not know the option use_new_thing = True"),
     "layers_pattern alone": (None, {"layers_pattern": "layers"}, "PEFT cannot use the adapter: .*layers_pattern"),
 }
@@ -289,3 +292,9 @@ def test_an_adapter_is_not_put_on_a_base_that_holds_it(base, tmp_path):
         load_tuned(str(merged), same, section(merged))
     wanted = trained(merged, tmp_path / "more", lora())
     assert distance(logits(load_tuned(str(merged), tmp_path / "more", section(merged))), wanted) <= 1e-6
+
+
+def test_an_adapter_of_another_family_is_named_as_such(base, adapter, tmp_path):
+    other = {"auto_mapping": {"base_model_class": "Qwen2_5_VLForConditionalGeneration"}, "exclude_modules": None}
+    with pytest.raises(MendableError, match=r"trained on a Qwen2_5_VL\w+, and this is a LlavaForCond"):
+        check_fit(base, section(base), changed(adapter, tmp_path / "adapter", **other))

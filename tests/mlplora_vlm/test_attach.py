@@ -144,6 +144,23 @@ def test_names_from_before_transformers_4_52_are_translated(base, folders, tmp_p
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in trained(model).items())
 
 
+def test_a_foreign_folder_is_compared_with_the_model(base, folders, tmp_path):
+    """Its target_modules may be a pattern, which fits what lies inside an adapted layer too."""
+    folder, section = folders["lora"]
+    config = json.loads((folder / "adapter_config.json").read_text())
+    pattern = r".*(language_model\.layers|multi_modal_projector).*"
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | {"target_modules": pattern}))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    section = dataclasses.replace(section, init_from=str(tmp_path))
+    model, _ = attach(loaded(base), section)
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in trained(model).items())
+    half = {name: tensor for name, tensor in tensors.items() if "layers.1." not in name}
+    save_file(half, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(MendableError, match=r"lacks 7 of 16 layers that target_modules names: .*layers\.1\."):
+        attach(meta_model(loaded(base).config), section)
+
+
 def test_parts_with_ranks_of_their_own(base, tmp_path):
     section = dataclasses.replace(SMALL, projector=PartSection(rank=5))
     for kind in ("lora", "rslora", "dora", "pissa"):

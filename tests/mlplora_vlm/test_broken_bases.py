@@ -272,3 +272,12 @@ def test_a_path_that_is_no_folder_is_named(folder, name):
     with pytest.raises(MendableError, match="expected a folder or a hub id") as error:
         load_config(path, ModelSection(path))
     assert path in error.value.where
+
+
+def test_generation_settings_that_transformers_refuses_end_a_run_and_change_no_answer(folder):
+    """They are copied to the merged model, which transformers could not load after the training."""
+    values("generation_config.json", num_return_sequences=2, do_sample=False)(folder)
+    load(folder)
+    with pytest.raises(MendableError, match="num_return_sequences") as error:
+        prepare(folder)
+    assert error.value.where == str(folder / "generation_config.json")

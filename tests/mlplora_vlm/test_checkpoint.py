@@ -101,7 +101,10 @@ def test_a_missing_process_makes_it_short(checkpoints):
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     wanted = load_file(run / "train" / "adapter" / ADAPTER_FILE)
-    cut(tmp_path / "run" / "train" / "checkpoint-2" / OPTIMIZER)
+    damaged = tmp_path / "run" / "train" / "checkpoint-2"
+    cut(damaged / OPTIMIZER)
+    for name in ("optimizer-00002-of-00002.safetensors", "rng_state_1.pth"):
+        (damaged / name).touch()  # of another number of processes
     got = trained(tmp_path / "run")
     said = capsys.readouterr().out
     assert "skipping" in said and f"resuming from {tmp_path / 'run' / 'train' / 'checkpoint-1'}" in said

@@ -5,8 +5,10 @@ Output folders: what this project did not write is never removed.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -168,3 +170,19 @@ def test_a_failed_replacement_leaves_what_was_there(tmp_path):
         (part / "ours").write_text("half")
         raise KeyboardInterrupt
     assert content(tmp_path) == {"out/ours": "before"}
+
+
+def test_json_has_null_for_what_is_not_finite_and_no_text_for_what_it_cannot_hold(tmp_path):
+    path = tmp_path / "a" / "value.json"
+    value = {"loss": [1.5, float("nan"), float("inf"), (-float("inf"), None)], "step": 3, "name": "é"}
+    write_json(path, value)
+
+    def refuse(constant):
+        pytest.fail(f"{constant} is no JSON")
+
+    found = json.loads(path.read_text("utf-8"), parse_constant=refuse)
+    assert found == {"loss": [1.5, None, None, [None, None]], "step": 3, "name": "é"}
+    for unknown in (object(), tmp_path, {1, 2}, torch.float32, np.float32(1)):
+        with pytest.raises(TypeError):
+            write_json(path, {"value": [unknown]})
+    assert json.loads(path.read_text("utf-8")) == found and files_below(tmp_path) == {"a/value.json"}

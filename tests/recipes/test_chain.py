@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,8 @@ def calls(out) -> str:
 def test_the_same_command_again_does_nothing_and_a_change_redoes_what_hangs_on_it(recipe, tmp_path):
     stamps = Chain(STAGES, recipe, tmp_path).run()
     assert calls(tmp_path) == "first train last"
+    moments = [datetime.fromisoformat(stamps[name][key]) for name in stamps for key in ("started", "finished")]
+    assert moments == sorted(moments) and all(moment.tzinfo for moment in moments)
     assert stamps["first"]["output"] == {"rank": 4} and stamps["train"]["peak_memory_mib"] > 0
     Chain(STAGES, recipe, tmp_path).run()
     assert not (tmp_path / "calls").exists()

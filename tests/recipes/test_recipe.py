@@ -479,7 +479,7 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "adapter.generator.states": st.sampled_from(["float32", "8bit"]),
     "train.learning_rate": st.floats(1e-12, 1.0, allow_nan=False),
     "train.report_to": st.lists(st.sampled_from(["tensorboard", "trackio", "wandb"]), max_size=3, unique=True),
-    "train.seed": st.integers(-(2**63), 2**63),
+    "train.seed": st.integers(0, 2**32 - 1),
     "eval.judge": st.none() | TEXTS,
 }
 
@@ -576,3 +576,59 @@ def written(folder: Path, text: str, name: str = "small.yaml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def messages(*overrides: str) -> str:
+    with pytest.raises(MendableError) as caught:
+        load_recipe(LLAVA, "smoke", overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["adapter.rank=abc", "adapter.alpha=0"], ["adapter.rank", "adapter.alpha"]),
+        (["train.batch_size=x", "train.save_steps=0", "train.warmup=2"],
+         ["train.batch_size", "train.save_steps", "train.warmup"]),
+        (["train.max_steps=x", "train.keep_best=true", "train.eval_steps=0"], ["train.max_steps", "train.keep_best"]),
+        (["model.quantization=five", "model.picture_tokens=0"], ["model.quantization", "model.picture_tokens"]),
+        (["data.source=[1]", "data.prompt=shortanswer", "data.max_length=3"],
+         ["data.source", "data.prompt", "data.max_length"]),
+        (["eval.task=[1]", "eval.own.source=nowhere", "eval.own.max_new_tokens=0", "eval.own.metric=nothing"],
+         ["eval.task", "eval.own.source", "eval.own.max_new_tokens", "eval.own.metric"]),
+        (["adapter.language.rank=x", "adapter.language.layers=z", "adapter.rank=0"],
+         ["adapter.language.rank", "adapter.language.layers", "adapter.rank"]),
+    ],
+    ids=lambda value: value[0] if "=" in value[0] else "",
+)  # fmt: skip
+def test_a_value_that_cannot_be_read_hides_no_other_mistake(overrides: list[str], keys: list[str]) -> None:
+    found = messages(*overrides)
+    for key in keys:
+        assert f"{key}: " in found or f"{key} " in found, f"{key} is hidden in: {found}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["train.zero_stage=7", "train.offload=true"], "train.offload: ZeRO stage"),
+        (["model.quantization=five", "model.double_quantization=false"], "model.double_quantization: "),
+        (["adapter.kind=lorra", "adapter.b_lr_ratio=16"], "adapter.b_lr_ratio: "),
+        (["train.keep_best=maybe", "train.eval_steps=0"], "keep_best needs"),
+        (["adapter.on=everywhere", "adapter.full=[projector]"], "adapter.full: "),
+        (["eval.task=[1]", "eval.own.source=shapes"], "eval.own: "),
+        (["eval.controls=7", "eval.judge=open"], "eval.judge: without"),
+        (["train.eval_steps=x", "train.keep_best=true"], "train.keep_best: "),
+    ],
+)
+def test_nothing_is_concluded_from_a_value_that_could_not_be_read(overrides: list[str], key: str) -> None:
+    broken = overrides[0].partition("=")[0]
+    found = messages(*overrides)
+    assert f"{broken}: " in found and key not in found
+
+
+@pytest.mark.parametrize("key", ["train.seed", "eval.seed"])
+@pytest.mark.parametrize("value", [-1, 2**32])
+def test_seeds_that_the_libraries_refuse_are_refused_at_once(key: str, value: int) -> None:
+    found = messages(f"{key}={value}")
+    assert f"got {value}" in found and str(2**32 - 1) in found and f"{key}={value}" in found
+    assert load_recipe(LLAVA, "smoke", [f"{key}={2**32 - 1}"])

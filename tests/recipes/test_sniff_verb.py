@@ -76,6 +76,13 @@ def test_context_and_rejections_are_shown(tmp_path, capsys):
     assert "train.jsonl:2: a row has the key 'rejected'" in text
 
 
+def test_a_broken_file_beside_a_good_one_is_named(tmp_path, capsys):
+    (tmp_path / "train.jsonl").write_text(json.dumps({"question": "One?", "answer": "1"}) + "\n")
+    (tmp_path / "val.json").write_text("[\n\n{,")
+    code, text = sniff(tmp_path, capsys)
+    assert code == 0 and "1. table" in text and f"{tmp_path / 'val.json'}:3: " in text
+
+
 def test_rows_for_another_kind_of_training_are_called_so(tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text(json.dumps({"prompt": "One?", "chosen": "1", "rejected": "2"}) + "\n")
     code, text = sniff(tmp_path / "train.jsonl", capsys)
