@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_prep.records import Record, refuse_lfs_pointer
+from data_prep.records import Record
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import refuse_lfs_pointer
 
 SUFFIXES = (".csv", ".tsv")
 CELL = 1 << 17

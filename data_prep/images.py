@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from data_prep.records import is_lfs_pointer
 from data_prep.rows import RowError
+from mlplora_vlm.files import is_lfs_pointer
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded: a few kilobytes can unpack to gigabytes."""

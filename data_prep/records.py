@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from data_prep.rows import RowError
 from mlplora_vlm.errors import MendableError
+from mlplora_vlm.files import refuse_lfs_pointer
 
 Record = tuple[str, Any]
 """(where it stands, the record, or a `RowError` for what is none)."""
@@ -50,19 +51,6 @@ def records(path: Path) -> Iterator[Record]:
     # of JSON lines the first may be a list, too; then others follow it
     several = path.suffix == ".jsonl" and _end(line, 0) == len(line.rstrip()) and rest.strip()
     yield from _items(path) if head.startswith("[") and not several else _lines(path)
-
-
-def refuse_lfs_pointer(path: Path) -> None:
-    """Raise MendableError where git has put a pointer in place of a large file."""
-    if is_lfs_pointer(path):
-        fix = f"run `git lfs pull` in {path.parent}, or download the file itself"
-        raise MendableError(f"{path.name} is a git-LFS pointer, not the file itself", str(path), fix)
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether the file names the large file that git should have put in its place."""
-    with path.open("rb") as file:
-        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def _items(path: Path) -> Iterator[Record]:
@@ -170,7 +158,6 @@ _BRACKETS = re.compile(r""""(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]""", re.DOTALL
 _DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 _DECODER = json.JSONDecoder()
 _SIGN = re.compile(r"[^ \t\n\r]")
-_LFS_POINTER = b"version https://git-lfs"
 _HEAD = 1 << 16  # bytes that say what a file is
 _STEP = 1 << 16  # characters
 _LARGEST = 1 << 28  # characters of a row: more would be hundreds of pictures in it

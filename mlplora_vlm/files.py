@@ -18,6 +18,7 @@ from mlplora_vlm.errors import MendableError
 if TYPE_CHECKING:
     from torch import Tensor
 
+LFS_POINTER = b"version https://git-lfs"
 REPLACE = "copy or download the file again"
 
 STAMP = ".mlplora_vlm"
@@ -104,6 +105,19 @@ def open_tensors(path: Path, **options: Any) -> Any:
             raise MendableError(what, str(path), REPLACE) from None
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file names the large file that git should have put in its place."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raise `MendableError` where git has put a pointer in place of a large file."""
+    if is_lfs_pointer(path):
+        fix = f"run `git lfs pull` in {path.parent}, or download the file itself"
+        raise MendableError(f"{path.name} is a git-LFS pointer, not the file itself", str(path), fix)
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Raise `MendableError` where ``path`` is missing, empty, a git-LFS pointer or a web page, or reading it fails."""
@@ -112,9 +126,7 @@ def readable(path: Path) -> Iterator[None]:
             head = file.read(256)
         if not head:
             raise MendableError(f"{path.name} is empty", str(path), REPLACE)
-        if head.startswith(b"version https://git-lfs"):
-            fix = f"run `git lfs pull` in {path.parent}, or download the file itself"
-            raise MendableError(f"{path.name} is a git-LFS pointer, not the file itself", str(path), fix)
+        refuse_lfs_pointer(path)
         if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
             raise MendableError(f"{path.name} is a web page", str(path), "download the file itself")
         yield
