@@ -17,6 +17,7 @@ from accelerate.data_loader import BatchSamplerShard
 from transformers import SchedulerType, Trainer
 
 from mlplora_vlm.checkpoint import SCHEDULE, load_adapter
+from mlplora_vlm.errors import MendableError
 from mlplora_vlm.files import read_json, write_json
 from mlplora_vlm.optimizer import GeneratedAdapterOptimizer
 from mlplora_vlm.sampler import LengthGroupedSampler
@@ -35,6 +36,11 @@ def let_frozen_parts_be(model: Any) -> None:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.enable_input_require_grads = lambda: None
+
+
+def _kind(value: Any) -> Any:
+    """What a saved schedule and a new one have in common: types, and the number of groups."""
+    return [_kind(one) for one in value] if isinstance(value, list) else type(value)
 
 
 class GeneratedAdapterTrainer(Trainer):
@@ -138,7 +144,15 @@ class GeneratedAdapterTrainer(Trainer):
             return
         assert self.lr_scheduler is not None
         load_states(self.generated, Path(checkpoint), self._layout)
-        self.lr_scheduler.load_state_dict(read_json(Path(checkpoint) / SCHEDULE, dict))
+        file, here = Path(checkpoint) / SCHEDULE, self.lr_scheduler.state_dict()
+        saved = read_json(file, dict)
+        if odd := sorted(key for key in saved.keys() | here.keys() if _kind(saved.get(key)) != _kind(here.get(key))):
+            raise MendableError(
+                f"{SCHEDULE} is not the schedule of this training: see {', '.join(odd)}",
+                str(file),
+                "remove the checkpoint's folder: the same command then resumes from the one before it",
+            )
+        self.lr_scheduler.load_state_dict(saved)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         assert isinstance(self.model, torch.nn.Module)

@@ -326,9 +326,9 @@ def _answered(model: Any) -> Any:
 
     row = next(iter(source_rows(DataSection("shapes"))))
     batch = PromptCollator(model.processor)([row])
+    answers = dict(model.answers([row], "short_answer", 3, 1, progress=False))
     with torch.inference_mode():
         logits = model.model(**batch).logits
-    answers = dict(model.answers([row], "short_answer", 3, 1, progress=False))
     return {"batch": dict(batch), "logits": logits, "answers": answers}
 
 
@@ -366,7 +366,8 @@ def _adapter(root: Path) -> Subject:
         out = path.with_name("collapsed")
         shutil.rmtree(out, ignore_errors=True)
         collapse(path, out, str(base))
-        return {"weights": load((out / "adapter_model.safetensors").read_bytes())}
+        with _opened(f"{base}+{out}", base) as tuned:  # a B that lacks rows fits no base, but is a B
+            return {"weights": dict(tuned.model.state_dict())}
 
     def init_from(path: Path) -> Any:
         begun, _ = attach(load_model(str(base), section), replace(adapter, init_from=str(path)))
@@ -417,7 +418,17 @@ def _checkpoint(root: Path) -> Subject:
     shutil.rmtree(folder / "adapter")
     (folder / "training.json").unlink()
     newest = sorted(str(p.relative_to(folder)) for p in (folder / "checkpoint-2").rglob("*") if p.is_file())
-    return Subject("checkpoint", folder, {"train": resumed}, files=newest)
+    return Subject(
+        "checkpoint",
+        folder,
+        {"train": resumed},
+        files=newest,
+        # weights of another precision are the file's own, and train on from there
+        says=lambda file, mutation: (
+            file.endswith("adapter_model.safetensors") and mutation == "tensor of another dtype"
+        ),
+        weights=lambda outcome: sorted(outcome),
+    )
 
 
 def _prepared(root: Path) -> Subject:
