@@ -26,6 +26,8 @@ MIB = 2**20
 
 def weight_kinds(model: nn.Module) -> Kinds:
     """What the weights of ``model``, with or without adapter, take where they lie; of ZeRO-3's shards the whole."""
+    from mlplora_vlm.sharding import full_shape
+
     base = _base(model)
     names = _Names(base, card_of(base.config))
     found: Counter[tuple[str, str]] = Counter()
@@ -40,7 +42,7 @@ def weight_kinds(model: nn.Module) -> Kinds:
             found[LAYERS, quantised] += size
             found[CONSTANTS, quantised] += constants
         else:
-            found[names.kind(plain, parameter.dim()), _precision(parameter)] += size
+            found[names.kind(plain, len(full_shape(parameter))), _precision(parameter)] += size
     for buffer in model.buffers():
         found["buffers", _precision(buffer)] += buffer.nbytes
     return dict(found)

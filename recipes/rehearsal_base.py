@@ -41,6 +41,8 @@ def build_base(recipe: Recipe, folder: Path) -> dict[str, Any]:
         processor = published_settings(recipe, row)
         _set_tokens(config, row.config, processor.tokenizer)  # type: ignore[union-attr]
     model = random_model(config, processor.tokenizer, row.answer_ends if row else (), recipe.train.seed, dtype)
+    head = model.get_output_embeddings().weight.data
+    head[len(processor.tokenizer) :] = 0  # never the best token: it would be decoded to nothing
     model.save_pretrained(folder, max_shard_size=SHARD)
     processor.save_pretrained(folder)
     write_text(folder / "README.md", "---\nlicense: other\nlicense_name: none-random-weights\n---\n\nRandom weights.\n")

@@ -149,18 +149,19 @@ def _changed(section: Any, path: list[str]) -> Iterator[Any]:
     """The section with other values of the field at ``path``; nothing where it has no such field."""
     name, *rest = path
     if isinstance(section, dict):
-        yield from ({**section, name: inner} for inner in _changed(section[name], rest)) if name in section else ()
-        return
-    if name not in {field.name for field in dataclasses.fields(section)}:
-        return
-    inner = getattr(section, name)
-    if rest:
-        values = _changed(inner, rest) if dataclasses.is_dataclass(inner) or isinstance(inner, dict) else iter(())
-    elif dataclasses.is_dataclass(inner):
-        values = (one for field in dataclasses.fields(inner) for one in _changed(inner, [field.name]))
-    else:
-        values = iter(_samples(get_type_hints(type(section))[name]))
-    yield from (dataclasses.replace(section, **{name: one}) for one in values)
+        yield from ({**section, name: one} for one in _others(section.get(name), rest))
+    elif name in {field.name for field in dataclasses.fields(section)}:
+        values = _others(getattr(section, name), rest, get_type_hints(type(section))[name])
+        yield from (dataclasses.replace(section, **{name: one}) for one in values)
+
+
+def _others(value: Any, path: list[str], hint: Any = None) -> Iterator[Any]:
+    """Other values in place of ``value``, or of what is at ``path`` within it; ``hint``: its type."""
+    if path:
+        return _changed(value, path) if dataclasses.is_dataclass(value) or isinstance(value, dict) else iter(())
+    if dataclasses.is_dataclass(value):
+        return (one for field in dataclasses.fields(value) for one in _changed(value, [field.name]))
+    return iter(() if hint is None else _samples(hint))
 
 
 class _AnyText(str):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlplora_vlm.files import read_json
+from mlplora_vlm.files import STAMP, read_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def test_the_data_is_checked_and_nothing_else_is_done(tmp_path):
     done = check(tmp_path)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
-    assert {path.name for path in out.iterdir()} == {".lock", ".stages", "data", "resolved.yaml", "run.log"}
+    assert {path.name for path in out.iterdir()} == {STAMP, ".lock", ".stages", "data", "resolved.yaml", "run.log"}
     assert {path.name for path in (out / "data").iterdir()} == {
         "prepared.json",
         "rejects.jsonl",

@@ -57,6 +57,7 @@ def root(tmp_path):
     (tmp_path / "docs/publish.md").write_text(AROUND.format("card"))
     (tmp_path / "docs/downloads.md").write_text(AROUND.format("sets") + AROUND.format("files"))
     (tmp_path / "docs/tasks.md").write_text(AROUND.format("tasks"))
+    (tmp_path / "docs/rehearsal.md").write_text(AROUND.format("rehearsal"))
     runs = [
         {"engine": "ZeRO 2", "precision": "fp32", "processes": n, "errors": {"adamw": 1e-6 * n, **more}}
         for n, more in ((1, {}), (2, {"resumed": 0.0}))
@@ -69,7 +70,7 @@ def root(tmp_path):
 
 
 def test_tables_are_written_once_and_then_found_fresh(root):
-    names = ("parity", "families", "data", "publish", "downloads", "tasks")
+    names = ("parity", "families", "data", "publish", "downloads", "tasks", "rehearsal")
     pages = [root / "docs" / f"{name}.md" for name in names]
     files = [root / "README.md", root / "recipes/README.md", *pages]
     assert readme.update(root, check=True) == files

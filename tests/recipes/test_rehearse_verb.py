@@ -87,7 +87,7 @@ def test_a_link_that_fails_is_named_with_the_reason(tmp_path, capsys):
     given = [str(RECIPES / "llava_vqa.yaml"), "--preset", "smoke", "--out", str(tmp_path), "data.max_length=8"]
     assert main(["rehearse", *given]) == 1
     result = read_json(tmp_path / "llava_vqa-smoke" / "rehearsal.json")
-    assert "max_length" in result["failed"] and "rehearsal.log" in result["failed"]
+    assert "8 too long" in result["failed"] and "rehearsal.log" in result["failed"]
     assert "failed" in capsys.readouterr().out
     assert rows([result])[0][:3] == ["llava_vqa", "smoke", "failed"]
 
@@ -108,6 +108,8 @@ def test_real_widths_train_resume_merge_and_verify(preset, tmp_path, capsys):
     stages = ("prepare", "before", "train", "after", "collapse", "merge", "verify", "report")
     assert all(result["stages"][name]["peak_memory_mib"] > 0 for name in stages)
     _check_widths(out, recipe)
+    answers = (out / "run" / "eval" / "after" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert any(json.loads(line)["prediction"] for line in answers), "comparing empty answers would prove nothing"
     shown = capsys.readouterr().out
     assert "language layers 24 -> 2" in shown and f"train.batch_size {recipe.train.batch_size} -> 2" in shown
     assert all(f"[{name}] done in" in shown for name in stages)
