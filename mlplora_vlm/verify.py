@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplora_vlm.errors import MendableError
+from mlplora_vlm.errors import MendableError, reason
 from mlplora_vlm.files import open_tensors, read_json, read_tensors, write_json
 from mlplora_vlm.load import ModelSection, best_device, load_processor, resolve_dtype
 from mlplora_vlm.merge import MergeSection, check_tensors
@@ -119,8 +119,7 @@ def check_processor(path: str, settings: ModelSection, folder: Path, reference: 
     try:
         stock = AutoProcessor.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
     except Exception as error:  # whatever transformers stumbles over in its files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _other(folder, f"its processor cannot be read: {reason}") from error
+        raise _other(folder, f"its processor cannot be read: {reason(error)}") from error
     with open_tensors(reference) as opened:
         told = {key: json.loads(value) for key, value in (opened.metadata() or {}).items() if key != "format"}
     for what, value in asked_with(stock).items():

@@ -15,10 +15,6 @@ NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that say which node this is, and where the nodes meet."""
 
 
-NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables that say which node this is, and where the nodes meet."""
-
-
 def nodes() -> tuple[int, int]:
     """(number of nodes, this node's rank) from NNODES and NODE_RANK; (1, 0) where NNODES is not set or 1."""
     count = _whole("NNODES", "1", range(1, 100_000))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from data_prep.collate import PromptCollator
 from data_prep.demo.models import TINY
 from data_prep.demo.tiny import tiny_family
-from data_prep.demo.tiny.build import build_processor
+from data_prep.demo.tiny.build import TinyFamily, build_processor
 from data_prep.example import Example
 from mlplora_vlm.activation_bytes import TowerInput
 from mlplora_vlm.errors import MendableError
@@ -20,7 +20,7 @@ from mlplora_vlm.families.processor import FamilyProcessor
 from mlplora_vlm.families.published import published_config, published_processor
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
     from mlplora_vlm.load import ModelSection
 
@@ -83,14 +83,28 @@ def offline_processor(model: ModelSection, config: PreTrainedConfig) -> FamilyPr
     """
     if model.id.startswith(TINY):
         return build_processor(tiny_family(model.id.removeprefix(TINY)))
-    if (settings := published_processor(model.id)) is not None:
-        row, image_processor = tiny_family(config.model_type), settings.pop("image_processor")
-        row = replace(row, processor={**row.processor, **settings})
-        processor = build_processor(row, **image_processor)
-        processor.tokenizer.model_max_length = 10**9  # it would warn of large pictures
-        return processor
     if published_config(model.id) is not None:
+        return with_published_settings(model.id, tiny_family(config.model_type))
+    return local_processor(model, config)
+
+
+def with_published_settings(
+    model_id: str, row: TinyFamily, tokenizer: PreTrainedTokenizerFast | None = None
+) -> FamilyProcessor | None:
+    """The family's processor with a model's published image settings around ``tokenizer``, or the family's tiny one.
+
+    None where the settings are not kept here.
+    """
+    if (settings := published_processor(model_id)) is None:
         return None
+    image_processor = settings.pop("image_processor")
+    processor = build_processor(replace(row, processor={**row.processor, **settings}), tokenizer, **image_processor)
+    processor.tokenizer.model_max_length = 10**9  # it would warn of large images
+    return processor
+
+
+def local_processor(model: ModelSection, config: PreTrainedConfig) -> FamilyProcessor | None:
+    """The model's own processor from its folder or the hub's local cache; None where neither has it."""
     from transformers import AutoProcessor
 
     from mlplora_vlm.base_files import IMAGE_SETTINGS

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.demo.models import model_path
 from data_prep.demo.tiny import FAMILIES, tiny_family
-from data_prep.demo.tiny.build import TEXT, TinyFamily, Token, build_processor, build_tokenizer, random_model
+from data_prep.demo.tiny.build import TEXT, TinyFamily, Token, build_tokenizer, random_model
 from data_prep.prompts import PROMPTS
 from mlplora_vlm.errors import MendableError
-from mlplora_vlm.families.card import card_of
 from mlplora_vlm.families.depth import shallow
 from mlplora_vlm.families.processor import FamilyProcessor
-from mlplora_vlm.families.published import published_processor
 from mlplora_vlm.files import write_text
 from recipes.dry_run import model_config
+from recipes.pictures import local_processor, with_published_settings
 from recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    pass
 
 VOCABULARY = 2048
 """Tokens of the stand-in tokenizer: enough for most words of the prompts to be one token, as with the real one."""
@@ -36,9 +35,10 @@ def build_base(recipe: Recipe, folder: Path) -> dict[str, Any]:
     config, cuts = shallow(model_config(recipe))
     dtype = str(resolve_dtype(recipe.model.dtype)).removeprefix("torch.")
     row = tiny_family(config.model_type) if config.model_type in FAMILIES else None
-    processor = local_processor(recipe, config)
+    own = replace(recipe.model, id=model_path(recipe.model.id), picture_tokens=None)
+    processor = local_processor(own, config)
     if stand_in := processor is None:
-        processor = published_settings(recipe, row)
+        processor = _stand_in(recipe, row)
         _set_tokens(config, row.config, processor.tokenizer)  # type: ignore[union-attr]
     model = random_model(config, processor.tokenizer, row.answer_ends if row else (), recipe.train.seed, dtype)
     head = model.get_output_embeddings().weight.data
@@ -53,37 +53,18 @@ def build_base(recipe: Recipe, folder: Path) -> dict[str, Any]:
     }
 
 
-def local_processor(recipe: Recipe, config: PreTrainedConfig) -> FamilyProcessor | None:
-    """The model's own processor from its folder or the hub's local cache; None where neither has it."""
-    from transformers import AutoProcessor
-
-    folder = Path(model_path(recipe.model.id)).expanduser()
-    try:
-        stock = AutoProcessor.from_pretrained(
-            folder if folder.is_dir() else recipe.model.id,
-            revision=recipe.model.revision or "main",
-            local_files_only=True,
-        )
-    except (OSError, ValueError):
-        return None
-    return FamilyProcessor(stock, card_of(config))
-
-
-def published_settings(recipe: Recipe, row: TinyFamily | None) -> FamilyProcessor:
+def _stand_in(recipe: Recipe, row: TinyFamily | None) -> FamilyProcessor:
     """The published image settings around a tokenizer trained on the prompts; raises `MendableError` without them."""
-    settings = published_processor(recipe.model.id)
-    if settings is None or row is None:
-        raise MendableError(
-            f"the processor of {recipe.model.id} is neither in the local cache nor are its settings known",
-            "model.id",
-            f"hf download {recipe.model.id} --include '*.json' '*.jinja' '*.model', then repeat the command",
-        )
-    image_processor = settings.pop("image_processor")
-    row = replace(row, processor={**row.processor, **settings})
-    text = "\n".join([TEXT, *PROMPTS.values(), row.chat_template or ""])
-    processor = build_processor(row, build_tokenizer(row, text, VOCABULARY), **image_processor)
-    processor.tokenizer.model_max_length = 10**9  # the published tokenizers take far more than the tiny one
-    return processor
+    if row is not None:
+        text = "\n".join([TEXT, *PROMPTS.values(), row.chat_template or ""])
+        found = with_published_settings(recipe.model.id, row, build_tokenizer(row, text, VOCABULARY))
+        if found is not None:
+            return found
+    raise MendableError(
+        f"the processor of {recipe.model.id} is neither in the local cache nor are its settings known",
+        "model.id",
+        f"hf download {recipe.model.id} --include '*.json' '*.jinja' '*.model', then repeat the command",
+    )
 
 
 def _set_tokens(config: Any, row: Mapping[str, Any], tokenizer: Any) -> None:
